@@ -123,8 +123,9 @@ typedef enum sse_broker_state_t { SSE_BROKER_STARTING, SSE_BROKER_CONNECTED, SSE
 typedef struct sse_broker_upcalls_t {
     /* A message to fan out; the callee takes its own reference. */
     void (*message)(void *hub, sse_message_t *message);
-    /* A record changed (here or on another hub). Groups that no loaded user belongs to may be left out. */
-    void (*changed)(void *hub, sse_record_t *record);
+    /* A record changed (here or on another hub). For a user `groups` are the records of its memberships, in their order (as in
+     * sse_connected_fn); for a group NULL. Records of users and groups without a stream here may be left out. */
+    void (*changed)(void *hub, sse_record_t *record, sse_record_t *const *groups);
     /* Positions of another epoch were lost or stepped back: every stream of the realm (NULL: of all) is told broker-reset. */
     void (*reset)(void *hub, const char *realm, sse_pos_t pos);
     /* A control message, from this or another hub: end the streams of a user, group or session. */
