@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A message as it is fanned out: immutable, rendered once, shared by reference count between the control loop, the
- * reactors and every stream's queue. */
+/* A message as it is fanned out: immutable, rendered once, shared by reference count between the
+ * control loop, the reactors and every stream's queue. */
 #ifndef SSE_MESSAGE_H
 #define SSE_MESSAGE_H
 
@@ -11,8 +11,8 @@
 struct sse_channel_t;
 
 typedef struct sse_message_target_t {
-    uint32_t kind;  /* sse_channel_kind_t */
-    uint32_t n;     /* bytes of the name */
+    uint32_t kind; /* sse_channel_kind_t */
+    uint32_t n;    /* bytes of the name */
     const char *name;
 } sse_message_target_t;
 
@@ -25,14 +25,15 @@ typedef struct sse_message_t {
     bool raw;
     sse_str_t realm;
     sse_str_t event;
-    sse_str_t data;    /* as given to publish; a slice of its own, kept for GET history */
+    sse_str_t data; /* as given to publish; a slice of its own, kept for GET history */
     size_t n_targets;
     const sse_message_target_t *targets; /* the channels it went to */
-    sse_str_t frame;   /* the rendered block */
+    sse_str_t frame;                     /* the rendered block */
 } sse_message_t;
 
 /* Renders and copies; one reference, the caller's. Target `i` is channels[i]. */
-sse_message_t *sse_message_create(sse_pos_t pos, sse_str_t realm, sse_str_t event, sse_str_t data, bool raw, int64_t published, int64_t expires,
+sse_message_t *sse_message_create(sse_pos_t pos, sse_str_t realm, sse_str_t event, sse_str_t data,
+                                  bool raw, int64_t published, int64_t expires,
                                   const struct sse_channel_t *channels, size_t n_channels);
 sse_message_t *sse_message_ref(sse_message_t *m);
 void sse_message_unref(sse_message_t *m); /* NULL is fine */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every other file may assume: status codes, byte slices, limits that both httpd's side and the hub enforce.
+/* What every other file may assume: status codes, byte slices, limits that both httpd's side and
+ * the hub enforce.
  *
- * Functions that can fail return apr_status_t; out parameters come last, are named out_... and are untouched on failure. */
+ * Functions that can fail return apr_status_t; out parameters come last, are named out_... and are
+ * untouched on failure. */
 #ifndef SSE_BASE_H
 #define SSE_BASE_H
 
@@ -46,7 +48,8 @@ static inline bool sse_str_eq(sse_str_t a, sse_str_t b)
 #define SSE_BATCH_BYTES_MAX (16u * 1024 * 1024)
 #define SSE_BATCH_ITEMS_MAX 10000
 
-/* Bytes of a session's name inside the project: SHA-256 of the session key. Keys themselves stay in httpd's worker. */
+/* Bytes of a session's name inside the project: SHA-256 of the session key. Keys themselves stay in
+ * httpd's worker. */
 #define SSE_SESSION_HASH_LEN 32
 
 #define SSE_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

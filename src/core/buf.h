@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A growable byte buffer on malloc, owned by whoever holds the struct.
  *
- * Running out of memory aborts the process (as uthash and libuv's users do in the hub; a worker is replaced by its
- * MPM), so appending cannot fail and needs no checks. */
+ * Running out of memory aborts the process (as uthash and libuv's users do in the hub; a worker is
+ * replaced by its MPM), so appending cannot fail and needs no checks. */
 #ifndef SSE_BUF_H
 #define SSE_BUF_H
 
@@ -22,7 +22,10 @@ void sse_buf_str(sse_buf_t *b, sse_str_t s);
 void sse_buf_cstr(sse_buf_t *b, const char *s);
 void sse_buf_char(sse_buf_t *b, char c);
 void sse_buf_printf(sse_buf_t *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static inline sse_str_t sse_buf_slice(const sse_buf_t *b) { return (sse_str_t){b->p, b->n}; }
+static inline sse_str_t sse_buf_slice(const sse_buf_t *b)
+{
+    return (sse_str_t){b->p, b->n};
+}
 
 /* malloc and friends that abort when memory is out. */
 void *sse_malloc(size_t n);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logging that core, session, broker and hub share. Each program installs one sink at start: httpd's side one that calls
- * ap_log_error, the hub one that writes lines of httpd's shape to stderr (which is the error log).
+/* Logging that core, session, broker and hub share. Each program installs one sink at start:
+ * httpd's side one that calls ap_log_error, the hub one that writes lines of httpd's shape to
+ * stderr (which is the error log).
  *
- * Messages at SSE_LOG_WARNING and above carry a code "SSEnnnn: " that docs/errors.md explains; lint checks it. */
+ * Messages at SSE_LOG_WARNING and above carry a code "SSEnnnn: " that docs/errors.md explains; lint
+ * checks it. */
 #ifndef SSE_LOG_H
 #define SSE_LOG_H
 
@@ -28,8 +30,9 @@ void sse_log_sink_set(sse_log_sink_fn sink, sse_log_level_t level);
 /* True when messages of this level are wanted: guards costly arguments. */
 bool sse_log_wants(sse_log_level_t level);
 
-/* `fmt` begins with the code where one is due: sse_log(SSE_LOG_WARNING, "SSE0042: ..."). Control characters in the result
- * are escaped as \xHH, so that no input can forge a line; at most 2 000 bytes are kept. */
+/* `fmt` begins with the code where one is due: sse_log(SSE_LOG_WARNING, "SSE0042: ..."). Control
+ * characters in the result are escaped as \xHH, so that no input can forge a line; at most 2 000
+ * bytes are kept. */
 void sse_log(sse_log_level_t level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

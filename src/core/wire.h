@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What httpd's workers and the hub say to each other: one datagram a message (fdpass.h) over a private channel.
+/* What httpd's workers and the hub say to each other: one datagram a message (fdpass.h) over a
+ * private channel.
  *
- * A worker makes a channel (sse_fdpass_pair), sends one end with WIRE_HELLO over the rendezvous socket that the parent made,
- * and then has at most one request under way on it. A worker that gave up waiting closes the channel, so a late reply
- * cannot be taken for another's. Both sides check version and bounds: a message that does not decode closes the channel.
+ * A worker makes a channel (sse_fdpass_pair), sends one end with WIRE_HELLO over the rendezvous
+ * socket that the parent made, and then has at most one request under way on it. A worker that gave
+ * up waiting closes the channel, so a late reply cannot be taken for another's. Both sides check
+ * version and bounds: a message that does not decode closes the channel.
  *
  *   HELLO (rendezvous; fd = far end of the channel)
  *   RESERVE  -> RESERVED          may this stream open; on OK a ticket
@@ -11,7 +13,8 @@
  *   RELEASE                       the ticket is not needed: the head could not be written
  *   ADMIN    -> ADMIN_REPLY       a request of the admin handler, as it came
  *
- * Decoded strings point into the datagram. Integers are little-endian, strings are a u32 length and bytes. */
+ * Decoded strings point into the datagram. Integers are little-endian, strings are a u32 length and
+ * bytes. */
 #ifndef SSE_WIRE_H
 #define SSE_WIRE_H
 
@@ -34,30 +37,34 @@ typedef struct sse_wire_hello_t {
 } sse_wire_hello_t;
 
 typedef enum sse_wire_reserve_flag_t {
-    SSE_RESERVE_GROUPS_KNOWN = 1, /* `groups` is the truth (read from Django's tables), not just unknown */
-    SSE_RESERVE_ID_IN_QUERY = 2,  /* last_id came in the query, not in the header: its end mark means nothing */
-    SSE_RESERVE_RESUME_USER = 4,  /* ?resume=user */
-    SSE_RESERVE_POLLED = 8        /* the answer's body carries what was missed; no ATTACH will follow */
+    SSE_RESERVE_GROUPS_KNOWN =
+        1, /* `groups` is the truth (read from Django's tables), not just unknown */
+    SSE_RESERVE_ID_IN_QUERY =
+        2, /* last_id came in the query, not in the header: its end mark means nothing */
+    SSE_RESERVE_RESUME_USER = 4, /* ?resume=user */
+    SSE_RESERVE_POLLED = 8 /* the answer's body carries what was missed; no ATTACH will follow */
 } sse_wire_reserve_flag_t;
 
 typedef struct sse_wire_reserve_t {
     uint32_t flags;
     sse_str_t realm;
-    sse_str_t user;              /* empty: anonymous */
-    sse_str_t session;           /* SSE_SESSION_HASH_LEN raw bytes, or empty: no session stands behind the stream */
-    uint64_t session_expires;    /* UNIX seconds, 0 = no end known */
-    uint64_t looked_up;          /* CLOCK_MONOTONIC microseconds before the session was read; 0 = not read from any store */
-    sse_str_t address;           /* client address as text, "192.0.2.1" or "2001:db8::1" */
-    sse_str_t last_id;           /* as the client sent it, at most 255 bytes; empty: none */
+    sse_str_t user; /* empty: anonymous */
+    sse_str_t
+        session; /* SSE_SESSION_HASH_LEN raw bytes, or empty: no session stands behind the stream */
+    uint64_t session_expires; /* UNIX seconds, 0 = no end known */
+    uint64_t looked_up; /* CLOCK_MONOTONIC microseconds before the session was read; 0 = not read
+                           from any store */
+    sse_str_t address;  /* client address as text, "192.0.2.1" or "2001:db8::1" */
+    sse_str_t last_id;  /* as the client sent it, at most 255 bytes; empty: none */
     uint32_t n_groups;
     const sse_str_t *groups;
     uint32_t n_events;
-    const sse_str_t *events;     /* checked and allowed ?event= names */
+    const sse_str_t *events; /* checked and allowed ?event= names */
 } sse_wire_reserve_t;
 
 typedef enum sse_wire_verdict_t {
-    SSE_RESERVED_OK,          /* write the head, then ATTACH or RELEASE */
-    SSE_RESERVED_STALE,       /* session or user was revoked after looked_up: look again without cache */
+    SSE_RESERVED_OK,    /* write the head, then ATTACH or RELEASE */
+    SSE_RESERVED_STALE, /* session or user was revoked after looked_up: look again without cache */
     SSE_RESERVED_REFUSED,     /* 403: refused by POST /disconnect with "for" */
     SSE_RESERVED_BUSY,        /* limits: 200 with body, Retry-After, close */
     SSE_RESERVED_UNAVAILABLE, /* broker or store away: the same */
@@ -68,7 +75,8 @@ typedef struct sse_wire_reserved_t {
     uint32_t verdict;     /* sse_wire_verdict_t */
     uint64_t ticket;      /* for OK */
     uint32_t retry_after; /* seconds, for BUSY and UNAVAILABLE */
-    sse_str_t body;       /* event-stream bytes for BUSY, UNAVAILABLE, POLL; beyond SSE_FDPASS_MAX in a memory file */
+    sse_str_t body; /* event-stream bytes for BUSY, UNAVAILABLE, POLL; beyond SSE_FDPASS_MAX in a
+                       memory file */
 } sse_wire_reserved_t;
 
 typedef struct sse_wire_attach_t {
@@ -92,11 +100,12 @@ typedef struct sse_wire_admin_t {
 } sse_wire_admin_t;
 
 typedef struct sse_wire_admin_reply_t {
-    uint32_t status;       /* HTTP status */
-    sse_str_t headers;     /* further header lines "Name: value\n", checked by the worker */
+    uint32_t status;   /* HTTP status */
+    sse_str_t headers; /* further header lines "Name: value\n", checked by the worker */
     sse_str_t content_type;
-    uint64_t ticket;       /* not 0: a stream (the presence feed); write the head, then ATTACH or RELEASE */
-    sse_str_t body;        /* inline, or empty with one descriptor: a sealed memory file */
+    uint64_t
+        ticket; /* not 0: a stream (the presence feed); write the head, then ATTACH or RELEASE */
+    sse_str_t body; /* inline, or empty with one descriptor: a sealed memory file */
 } sse_wire_admin_reply_t;
 
 /* A decoded message. */
@@ -117,22 +126,23 @@ typedef struct sse_wire_msg_t {
 
 /* Appends the encoded message to out. */
 void sse_wire_encode(sse_buf_t *out, const sse_wire_msg_t *msg);
-/* APR_EINVAL: not a whole, well-formed message of this version; *out_msg needs no clearing then. On success the strings point
- * into `data` and the caller calls sse_wire_msg_clear. */
+/* APR_EINVAL: not a whole, well-formed message of this version; *out_msg needs no clearing then. On
+ * success the strings point into `data` and the caller calls sse_wire_msg_clear. */
 apr_status_t sse_wire_decode(sse_str_t data, sse_wire_msg_t *out_msg);
 void sse_wire_msg_clear(sse_wire_msg_t *msg);
 
-/* Encodes and sends. `body` of RESERVED, ADMIN and ADMIN_REPLY goes into a memory file when the datagram would pass SSE_FDPASS_MAX; `fd`
- * (or -1) is the client's socket of ATTACH. Statuses of sse_fdpass_send; APR_ENOSPC when other fields are too large. */
+/* Encodes and sends. `body` of RESERVED, ADMIN and ADMIN_REPLY goes into a memory file when the
+ * datagram would pass SSE_FDPASS_MAX; `fd` (or -1) is the client's socket of ATTACH. Statuses of
+ * sse_fdpass_send; APR_ENOSPC when other fields are too large. */
 apr_status_t sse_wire_send(int sock, const sse_wire_msg_t *msg, int fd, int timeout_ms);
 
 /* One received message with all that it owns. */
 typedef struct sse_wire_in_t {
     sse_wire_msg_t msg;
-    int fd;         /* ATTACH's and HELLO's descriptor; -1 if none. Taken by setting it to -1 */
+    int fd; /* ATTACH's and HELLO's descriptor; -1 if none. Taken by setting it to -1 */
     uid_t peer_uid;
-    char *body;     /* contents of the memory file, to which msg's body points */
-    char *data;     /* the datagram */
+    char *body; /* contents of the memory file, to which msg's body points */
+    char *data; /* the datagram */
 } sse_wire_in_t;
 
 /* Statuses of sse_fdpass_recv; nothing to clear on failure. body_max bounds a memory file. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is it: from a request's Cookie header to a user, by Django's rules (Django 3.2 to 6.x: django/contrib/sessions/backends,
- * django/contrib/auth/__init__.py get_user). No httpd in here: the caller lends a database handle and a pool.
+/* Who is it: from a request's Cookie header to a user, by Django's rules (Django 3.2 to 6.x:
+ * django/contrib/sessions/backends, django/contrib/auth/__init__.py get_user). No httpd in here:
+ * the caller lends a database handle and a pool.
  *
  * A session's secrets (cookie, key) never leave this layer except as SHA-256. */
 #ifndef SSE_SESSION_H
@@ -22,39 +23,42 @@ typedef enum sse_engine_t {
     SSE_ENGINE_HUB
 } sse_engine_t;
 
-/* What SSEDjangoConfig's JSON says; sse_django_defaults gives Django's own defaults. Identifiers are checked
+/* What SSEDjangoConfig's JSON says; sse_django_defaults gives Django's own defaults. Identifiers
+ * are checked
  * (^[A-Za-z_][A-Za-z0-9_]*$) when read. */
 typedef struct sse_django_t {
-    const char *session_table;                                   /* "django_session" */
-    const char *user_table, *user_pk, *user_password;            /* "auth_user", "id", "password" */
-    const char *user_is_active;                                  /* "is_active"; NULL: the model has no such column */
-    const char *user_pk_type;                                    /* "int", "uuid", "str" */
-    const char *membership_table, *membership_user, *membership_group; /* "auth_user_groups", "user_id", "group_id"; table NULL: no groups */
-    const char *group_table, *group_pk, *group_name;             /* "auth_group", "id", "name" */
-    const char *const *backends;                                 /* allowed _auth_user_backend values */
+    const char *session_table;                        /* "django_session" */
+    const char *user_table, *user_pk, *user_password; /* "auth_user", "id", "password" */
+    const char *user_is_active; /* "is_active"; NULL: the model has no such column */
+    const char *user_pk_type;   /* "int", "uuid", "str" */
+    const char *membership_table, *membership_user,
+        *membership_group; /* "auth_user_groups", "user_id", "group_id"; table NULL: no groups */
+    const char *group_table, *group_pk, *group_name; /* "auth_group", "id", "name" */
+    const char *const *backends;                     /* allowed _auth_user_backend values */
     size_t n_backends;
-    const char *session_salt;                                    /* "django.contrib.sessions.SessionStore" */
-    const char *cookie_name;                                     /* NULL: not said */
-    int64_t cookie_age;                                          /* seconds: 1209600 */
-    bool use_tz;                                                 /* true */
-    const char *time_zone;                                       /* IANA name; matters with use_tz false */
-    bool legacy_sha1;                                            /* Django 3.1/3.2: SHA-1 signatures and hashes are good too */
-    bool fallback_hash;                                          /* Django 4.1.8+: _auth_user_hash may be made with a fallback key */
-    const char *cache_prefix, *cached_db_prefix;                 /* whole key before the session key */
+    const char *session_salt; /* "django.contrib.sessions.SessionStore" */
+    const char *cookie_name;  /* NULL: not said */
+    int64_t cookie_age;       /* seconds: 1209600 */
+    bool use_tz;              /* true */
+    const char *time_zone;    /* IANA name; matters with use_tz false */
+    bool legacy_sha1;         /* Django 3.1/3.2: SHA-1 signatures and hashes are good too */
+    bool fallback_hash;       /* Django 4.1.8+: _auth_user_hash may be made with a fallback key */
+    const char *cache_prefix, *cached_db_prefix; /* whole key before the session key */
 } sse_django_t;
 
 /* Fills *out with Django's defaults, allocated in pool. */
 void sse_django_defaults(sse_django_t *out, apr_pool_t *pool);
-/* Reads manage.py sse_config's JSON over the defaults. APR_EINVAL with a sentence in *out_problem naming the member, its value and
- * what is allowed. */
-apr_status_t sse_django_read(sse_str_t json, apr_pool_t *pool, sse_django_t *out, const char **out_problem);
+/* Reads manage.py sse_config's JSON over the defaults. APR_EINVAL with a sentence in *out_problem
+ * naming the member, its value and what is allowed. */
+apr_status_t sse_django_read(sse_str_t json, apr_pool_t *pool, sse_django_t *out,
+                             const char **out_problem);
 
 typedef struct sse_session_conf_t {
     sse_engine_t engine;
-    const char *argument;         /* URL or directory of the engine; NULL if none */
-    const char *cookie_name;      /* effective name */
+    const char *argument;    /* URL or directory of the engine; NULL if none */
+    const char *cookie_name; /* effective name */
     const sse_django_t *django;
-    const sse_str_t *secrets;     /* SECRET_KEY, then SECRET_KEY_FALLBACKS */
+    const sse_str_t *secrets; /* SECRET_KEY, then SECRET_KEY_FALLBACKS */
     size_t n_secrets;
 } sse_session_conf_t;
 
@@ -62,18 +66,21 @@ typedef struct sse_session_conf_t {
 apr_status_t sse_engine_parse(const char *name, sse_engine_t *out_engine);
 const char *sse_engine_names(void); /* "none, db, cache, cached_db, file, signed_cookies, hub" */
 /* NULL, or what is wrong with the engine's argument and what is allowed. */
-const char *sse_engine_argument_problem(sse_engine_t engine, const char *argument, apr_pool_t *pool);
+const char *sse_engine_argument_problem(sse_engine_t engine, const char *argument,
+                                        apr_pool_t *pool);
 bool sse_engine_needs_secret(sse_engine_t engine);
 bool sse_engine_needs_db(sse_engine_t engine); /* reads users (and sessions) through mod_dbd */
 
-/* The statements that the caller prepares under these labels (ap_dbd_prepare) and that sse_session_resolve looks up in
- * sse_session_db_t.prepared. Driver is mod_dbd's name: "sqlite3", "pgsql", "mysql". Labels are unique per distinct SQL text. */
+/* The statements that the caller prepares under these labels (ap_dbd_prepare) and that
+ * sse_session_resolve looks up in sse_session_db_t.prepared. Driver is mod_dbd's name: "sqlite3",
+ * "pgsql", "mysql". Labels are unique per distinct SQL text. */
 typedef struct sse_statement_t {
     const char *label;
     const char *sql; /* with apr_dbd's % placeholders */
 } sse_statement_t;
 /* APR_ENOTIMPL for a driver whose SQL is not known. */
-apr_status_t sse_session_statements(const sse_session_conf_t *conf, const char *driver, apr_pool_t *pool, const sse_statement_t **out_statements,
+apr_status_t sse_session_statements(const sse_session_conf_t *conf, const char *driver,
+                                    apr_pool_t *pool, const sse_statement_t **out_statements,
                                     size_t *out_n);
 
 /* A database connection on loan (mod_dbd's ap_dbd_t has the same three). */
@@ -85,31 +92,35 @@ typedef struct sse_session_db_t {
 
 typedef enum sse_who_t {
     SSE_WHO_USER,
-    SSE_WHO_ANONYMOUS,   /* no cookie, no session, an expired one, or one that Django would not take */
-    SSE_WHO_UNAVAILABLE  /* a store did not answer, or answered garbage: will pass */
+    SSE_WHO_ANONYMOUS,  /* no cookie, no session, an expired one, or one that Django would not take
+                         */
+    SSE_WHO_UNAVAILABLE /* a store did not answer, or answered garbage: will pass */
 } sse_who_t;
 
 typedef struct sse_identity_t {
     sse_who_t who;
-    const char *user;                            /* the pk as Django writes it */
-    const char *const *groups;                   /* names */
+    const char *user;          /* the pk as Django writes it */
+    const char *const *groups; /* names */
     size_t n_groups;
-    bool groups_known;                           /* read from Django's tables */
+    bool groups_known; /* read from Django's tables */
     bool has_session;
-    unsigned char session[SSE_SESSION_HASH_LEN]; /* SHA-256 of the session key (of the cookie's value for signed_cookies) */
+    unsigned char session[SSE_SESSION_HASH_LEN]; /* SHA-256 of the session key (of the cookie's
+                                                    value for signed_cookies) */
     int64_t session_expires;                     /* UNIX seconds; 0 = unknown */
-    const char *detail;                          /* why not a user, for the debug log; holds no secret */
+    const char *detail; /* why not a user, for the debug log; holds no secret */
 } sse_identity_t;
 
 typedef struct sse_session_request_t {
     const char *cookie_header; /* NULL: none */
     apr_time_t now;
-    /* Lends a connection, NULL when there is none within the caller's time limit. Called at most once, only when needed. */
+    /* Lends a connection, NULL when there is none within the caller's time limit. Called at most
+     * once, only when needed. */
     const sse_session_db_t *(*db)(void *baton);
     void *db_baton;
 } sse_session_request_t;
 
 /* Always fills *out, allocated in pool. Never logs a cookie or a key. */
-void sse_session_resolve(const sse_session_conf_t *conf, const sse_session_request_t *req, apr_pool_t *pool, sse_identity_t *out);
+void sse_session_resolve(const sse_session_conf_t *conf, const sse_session_request_t *req,
+                         apr_pool_t *pool, sse_identity_t *out);
 
 #endif
