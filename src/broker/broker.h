@@ -116,13 +116,31 @@ typedef struct sse_history_t {
     bool more;          /* cut at the limit: ask again after the last one's sequence number */
     sse_pos_t pos;      /* without `more`: complete up to here; every later message comes by the
                            `message` upcall after this callback */
-    const size_t *gaps; /* indexes of ranges of which something after `after` is gone (trimmed,
-                           expired or superseded is not gone: replaced messages are no gap) */
+    const size_t *gaps; /* ascending indexes of ranges of which something after `after` is gone:
+                           trimmed by count or age, past its ttl, forgotten; a message that a newer
+                           one superseded is no gap */
     size_t n_gaps;
     uint64_t gap_end; /* the highest sequence number known to be gone */
 } sse_history_t;
 
 typedef void (*sse_history_fn)(void *baton, apr_status_t status, const sse_history_t *history);
+
+/* ---- tracking ---- */
+
+typedef struct sse_cursor_t {
+    sse_str_t user;
+    sse_pos_t last;       /* the last message that the network took for the user */
+    int64_t delivered_at; /* UNIX ms */
+} sse_cursor_t;
+
+typedef struct sse_tracking_t {
+    sse_pos_t last;       /* epoch 0: nothing was ever delivered */
+    int64_t delivered_at; /* UNIX ms; 0: never */
+    uint64_t pending;     /* messages after `last` in the user's subscriptions, its groups' and
+                             directed ones, each once; broadcasts do not count */
+} sse_tracking_t;
+
+typedef void (*sse_tracking_fn)(void *baton, apr_status_t status, const sse_tracking_t *tracking);
 
 /* ---- upcalls: what the broker tells the hub ---- */
 
@@ -177,11 +195,12 @@ typedef struct sse_broker_driver_t {
                     sse_published_fn cb, void *baton);
 
     /* A user's stream is about to open. groups non-NULL: the user's groups are exactly these from
-     * now on (new ones begin at the current position). session_expires refreshes the user's
-     * subscriptions of that session. user empty: anonymous, only the position is wanted (user
-     * record NULL). */
+     * now on (new ones begin at the current position). session: SSE_SESSION_HASH_LEN bytes or
+     * empty; session_expires (UNIX seconds, 0 = unknown) refreshes the user's subscriptions of that
+     * session. user empty: anonymous, only the position is wanted (user record NULL). */
     void (*connect)(sse_broker_t *b, sse_str_t realm, sse_str_t user, const sse_str_t *groups,
-                    size_t n_groups, sse_connected_fn cb, void *baton);
+                    size_t n_groups, sse_str_t session, uint64_t session_expires,
+                    sse_connected_fn cb, void *baton);
 
     void (*history)(sse_broker_t *b, sse_str_t realm, const sse_range_t *ranges, size_t n_ranges,
                     size_t max_messages, size_t max_bytes, sse_history_fn cb, void *baton);
@@ -214,6 +233,19 @@ typedef struct sse_broker_driver_t {
      * also ends its subscriptions (`changed` upcalls). */
     void (*disconnect)(sse_broker_t *b, sse_str_t realm, char kind, sse_str_t name, int reason,
                        uint64_t until, sse_done_fn cb, void *baton);
+
+    /* Interest. The hub has (on) or no longer has (off) a stream that carries the channel: one `on`
+     * before the first such stream reads history, one `off` after the last. Messages of channels
+     * without interest and changes of users and groups without may be left out of the upcalls.
+     * No callback: history() asked for after `on` joins the upcalls without a hole. Kept over a
+     * lost and regained connection. */
+    void (*interest)(sse_broker_t *b, sse_str_t realm, sse_channel_t channel, bool on);
+
+    /* Tracking: sets what the network last took for users, as given (a cursor may step back). */
+    void (*cursors)(sse_broker_t *b, sse_str_t realm, const sse_cursor_t *cursors, size_t n,
+                    sse_done_fn cb, void *baton);
+    void (*tracking)(sse_broker_t *b, sse_str_t realm, sse_str_t user, sse_tracking_fn cb,
+                     void *baton);
 } sse_broker_driver_t;
 
 struct sse_broker_t {
