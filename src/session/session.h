@@ -44,12 +44,16 @@ typedef struct sse_django_t {
     bool legacy_sha1;         /* Django 3.1/3.2: SHA-1 signatures and hashes are good too */
     bool fallback_hash;       /* Django 4.1.8+: _auth_user_hash may be made with a fallback key */
     const char *cache_prefix, *cached_db_prefix; /* whole key before the session key */
+    const struct sse_zone_t *zone; /* time_zone, loaded when use_tz is false; else NULL */
 } sse_django_t;
 
 /* Fills *out with Django's defaults, allocated in pool. */
 void sse_django_defaults(sse_django_t *out, apr_pool_t *pool);
-/* Reads manage.py sse_config's JSON over the defaults. APR_EINVAL with a sentence in *out_problem
- * naming the member, its value and what is allowed. */
+/* Reads manage.py sse_config's JSON over the defaults: one object whose members are named as the
+ * fields above (session_table, user_table, user_pk, user_pk_type, ... cached_db_prefix); all are
+ * optional. user_is_active and membership_table may be null, backends is an array of strings. A
+ * member "django" (a version, as text) is read over; any other is an error. APR_EINVAL with a
+ * sentence in *out_problem naming the member, its value and what is allowed. */
 apr_status_t sse_django_read(sse_str_t json, apr_pool_t *pool, sse_django_t *out,
                              const char **out_problem);
 
@@ -60,7 +64,15 @@ typedef struct sse_session_conf_t {
     const sse_django_t *django;
     const sse_str_t *secrets; /* SECRET_KEY, then SECRET_KEY_FALLBACKS */
     size_t n_secrets;
+    struct sse_store_t
+        *store; /* set by sse_session_open; NULL where the engine has no server of its own */
 } sse_session_conf_t;
+
+/* To be called once in each process that will resolve (child_init), in a pool that lives as long as
+ * the process: makes the pool of connections to the engine's cache server, for any number of
+ * threads. Connects to nothing yet. APR_EINVAL when the argument is not good
+ * (sse_engine_argument_problem says why). */
+apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool);
 
 /* "db", "cache"...; APR_EINVAL for an unknown name. sse_engine_names lists them for messages. */
 apr_status_t sse_engine_parse(const char *name, sse_engine_t *out_engine);
@@ -82,6 +94,12 @@ typedef struct sse_statement_t {
 apr_status_t sse_session_statements(const sse_session_conf_t *conf, const char *driver,
                                     apr_pool_t *pool, const sse_statement_t **out_statements,
                                     size_t *out_n);
+
+/* What is wrong with mod_dbd's DBDParams for this driver, or NULL. *out_fatal: nothing can work
+ * with them (the SQLite file is missing or none: the driver would make an empty database);
+ * otherwise a warning (no time-out, so that a look-up could wait for ever). */
+const char *sse_session_dbparams_problem(const char *driver, const char *params, apr_pool_t *pool,
+                                         bool *out_fatal);
 
 /* A database connection on loan (mod_dbd's ap_dbd_t has the same three). */
 typedef struct sse_session_db_t {
@@ -117,7 +135,18 @@ typedef struct sse_session_request_t {
      * once, only when needed. */
     const sse_session_db_t *(*db)(void *baton);
     void *db_baton;
+    /* Engine hub: asks the hub for a mirrored session (PUT /sessions/KEY). APR_SUCCESS with its
+     * user, allocated in pool, and its end in UNIX seconds; APR_NOTFOUND when there is none;
+     * anything else counts as unavailable. May be NULL with other engines. */
+    apr_status_t (*hub)(void *baton, const unsigned char session[SSE_SESSION_HASH_LEN],
+                        apr_pool_t *pool, const char **out_user, int64_t *out_expires);
+    void *hub_baton;
 } sse_session_request_t;
+
+/* The name of the session that a Cookie header speaks of, without asking any store: what a cache of
+ * look-ups is keyed by. False when the header has no cookie that could be a session. */
+bool sse_session_name(const sse_session_conf_t *conf, const char *cookie_header, apr_pool_t *pool,
+                      unsigned char out_session[SSE_SESSION_HASH_LEN]);
 
 /* Always fills *out, allocated in pool. Never logs a cookie or a key. */
 void sse_session_resolve(const sse_session_conf_t *conf, const sse_session_request_t *req,
