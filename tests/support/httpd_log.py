@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The error log as a witness: every line at warning or above, and every line that is not a log line at all, must have been
+announced by the test; what was announced must have come."""
+
+import re
+
+# [Tue Nov 24 09:00:00.000000 2026] [sse:notice] [pid 1:tid 2] message   (the tid is missing under prefork)
+_LINE = re.compile(r"^\[[^]]+\] \[(?P<module>[\w-]*):(?P<level>\w+)\] \[pid (?P<pid>\d+)[^]]*\] (?P<message>.*)$")
+_QUIET = {"notice", "info", "debug"} | {"trace%d" % n for n in range(1, 9)}
+
+
+class HttpdLog:
+    def __init__(self, path):
+        self.path = path
+        self._expected = []
+
+    def expect(self, pattern, at_least=1):
+        """Lines that match are part of the test; fewer than `at_least` of them are a failure."""
+        self._expected.append((re.compile(pattern), at_least))
+
+    def allow(self, pattern):
+        """Lines that may or may not come, depending on timing the test does not control."""
+        self.expect(pattern, at_least=0)
+
+    def lines(self):
+        return self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
+
+    def matching(self, pattern):
+        return [line for line in self.lines() if re.search(pattern, line)]
+
+    def problems(self):
+        found = {pattern: 0 for pattern, _ in self._expected}
+        problems = []
+        for line in self.lines():
+            hits = [p for p, _ in self._expected if p.search(line)]
+            for p in hits:
+                found[p] += 1
+            parsed = _LINE.match(line)
+            if not hits and line.strip() and not (parsed and parsed["level"] in _QUIET):
+                problems.append("unexpected: " + line)
+        for pattern, at_least in self._expected:
+            if found[pattern] < at_least:
+                problems.append("%d line(s) of %d: %s" % (found[pattern], at_least, pattern.pattern))
+        return problems
