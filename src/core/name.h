@@ -23,6 +23,8 @@ const char *sse_name_group_problem(sse_str_t name);
 
 /* True for well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool sse_name_utf8(sse_str_t s);
+/* Bytes of the well-formed character that s begins with, 0 if there is none. */
+size_t sse_name_utf8_char(sse_str_t s);
 
 /* Good pattern: an event name in which '*' and "%{user}" may stand. */
 const char *sse_name_pattern_problem(sse_str_t pattern);
