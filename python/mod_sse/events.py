@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Events``: publish to the subscribers of an event, to users, to groups, to everybody.
+
+Publishing validates, waits for the transaction to commit where there is one, and sends the signal ``event_published``.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Optional
+
+from asgiref.sync import sync_to_async
+from django.db import DEFAULT_DB_ALIAS, transaction
+
+from .conf import sse_settings
+from .exceptions import InvalidData, Unavailable
+from .names import as_list, check_event, group_name, user_id
+from .signals import event_published
+from .transport.base import encode, logger
+
+KEY_BYTES_MAX = 255
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message on its way. ``users`` and ``groups`` are ids and names; both None means the event's subscribers."""
+
+    event: str
+    data: Any = None
+    users: Optional[List[str]] = None
+    groups: Optional[List[str]] = None
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    ttl: Optional[int] = None
+    raw: bool = False
+    replace: Optional[str] = None
+    everyone: bool = False
+
+    def body(self) -> Dict[str, Any]:
+        """The request body of ``POST /publish`` or ``POST /broadcast``."""
+        found: Dict[str, Any] = {"event": self.event, "data": self.data, "key": self.key}
+        for name in ("users", "groups", "ttl", "replace"):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
+        if self.raw:
+            found["raw"] = True
+        return found
+
+
+def make_message(
+    event: str,
+    data: Any = None,
+    *,
+    users: Any = None,
+    groups: Any = None,
+    key: Optional[str] = None,
+    ttl: Optional[int] = None,
+    raw: bool = False,
+    replace: Optional[str] = None,
+    everyone: bool = False,
+) -> Message:
+    """Validates; InvalidEvent, InvalidData, UnknownUser or UnknownGroup name what is wrong."""
+    if raw and not isinstance(data, str):
+        raise InvalidData(f"raw=True sends a string's own characters: data must be a string, not {type(data).__name__}")
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
+        raise InvalidData(f"ttl must be a number of whole seconds from 1, not {ttl!r}")
+    for name, value in (("key", key), ("replace", replace)):
+        if value is not None and (not isinstance(value, str) or not 1 <= len(value.encode("utf-8", "replace")) <= KEY_BYTES_MAX):
+            raise InvalidData(f"{name} must be a string of 1 to {KEY_BYTES_MAX} bytes, not {value!r:.80}")
+    message = Message(
+        event=check_event(event),
+        data=data,
+        users=None if users is None else list(dict.fromkeys(user_id(u) for u in as_list(users))),
+        groups=None if groups is None else list(dict.fromkeys(group_name(g) for g in as_list(groups))),
+        ttl=ttl,
+        raw=raw,
+        replace=replace,
+        everyone=everyone,
+        **({} if key is None else {"key": key}),
+    )
+    encode(message.data)  # a mistake shows where it was made, not when the transaction commits
+    return message
+
+
+class Pending:
+    """A publish that waits for its transaction. A class, so that tests can find it among a connection's callbacks."""
+
+    def __init__(self, messages: List[Message]) -> None:
+        self.messages = messages
+
+    def __call__(self) -> None:
+        # The transaction is done and the response on its way: an outage here must not look like a failed commit.
+        try:
+            for message in self.messages:
+                send(message)
+        except Unavailable as err:
+            if not sse_settings.FAIL_SILENTLY:
+                raise
+            logger.error("lost: %s", err)
+
+
+def send(message: Message) -> Optional[str]:
+    """Sends the signal; the id comes from the transport's receiver (None if it has been disconnected)."""
+    from .receivers import deliver
+
+    for receiver, answer in event_published.send(sender=Events, message=message):
+        if receiver is deliver:
+            return answer
+    return None
+
+
+# Atomic blocks that a test case keeps open around each test, by database: inside them alone nothing is deferred.
+test_case_blocks: Dict[str, int] = {}
+
+
+def atomic_depth(using: str) -> int:
+    """How many ``atomic`` blocks are open."""
+    connection = transaction.get_connection(using)
+    return len(connection.savepoint_ids) + 1 if connection.in_atomic_block else 0
+
+
+def in_transaction(using: str) -> bool:
+    return atomic_depth(using) > test_case_blocks.get(using, 0)
+
+
+def publish_now(messages: List[Message], on_commit: Optional[bool], using: Optional[str]) -> List[Optional[str]]:
+    alias = using or DEFAULT_DB_ALIAS
+    wait = sse_settings.ON_COMMIT if on_commit is None else on_commit
+    if wait and messages and in_transaction(alias):
+        transaction.on_commit(Pending(messages), using=alias)
+        return [None] * len(messages)
+    found: List[Optional[str]] = []
+    try:
+        for message in messages:
+            found.append(send(message))
+    except Unavailable as err:
+        if not sse_settings.FAIL_SILENTLY:
+            raise
+        logger.error("lost: %s", err)
+        found += [None] * (len(messages) - len(found))
+    return found
+
+
+class Events:
+    """Publishing, without an instance: ``Events.publish("invoice:paid", {"id": 7}, users=[user])``."""
+
+    @staticmethod
+    def publish(
+        event: str,
+        data: Any = None,
+        users: Any = None,
+        groups: Any = None,
+        key: Optional[str] = None,
+        ttl: Optional[int] = None,
+        *,
+        raw: bool = False,
+        replace: Optional[str] = None,
+        on_commit: Optional[bool] = None,
+        using: Optional[str] = None,
+    ) -> Optional[str]:
+        """Publishes to the event's subscribers, or with ``users`` / ``groups`` to exactly those.
+
+        users, groups: objects, primary keys or names; one, or any iterable (a queryset too). An empty list: to nobody.
+        key: repeating a publish with the same key within the history age returns the first id and delivers nothing.
+        ttl: seconds after which the message is no longer replayed.
+        raw: ``data`` is a string whose own characters are sent, not its JSON form.
+        replace: takes the place in history of the earlier message with the same event, value and addressees.
+        on_commit: None follows ``SSE_ON_COMMIT`` (True): inside a transaction, publish when it commits.
+
+        Returns the message's id once the broker has accepted it; None if it waits for a commit or was lost silently.
+        """
+        message = make_message(event, data, users=users, groups=groups, key=key, ttl=ttl, raw=raw, replace=replace)
+        if message.users == [] and not message.groups or message.groups == [] and not message.users:
+            return None  # addressed to nobody
+        return publish_now([message], on_commit, using)[0]
+
+    @staticmethod
+    def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
+        """Publishes several: each item has the arguments of ``publish`` by name. All are validated before the first is sent."""
+        return publish_now([make_message(**item) for item in messages], on_commit, using)
+
+    @staticmethod
+    def broadcast(
+        event: str,
+        data: Any = None,
+        *,
+        key: Optional[str] = None,
+        ttl: Optional[int] = None,
+        raw: bool = False,
+        replace: Optional[str] = None,
+        on_commit: Optional[bool] = None,
+        using: Optional[str] = None,
+    ) -> Optional[str]:
+        """Publishes to every open stream of the realm."""
+        message = make_message(event, data, key=key, ttl=ttl, raw=raw, replace=replace, everyone=True)
+        return publish_now([message], on_commit, using)[0]
+
+    apublish = staticmethod(sync_to_async(publish.__func__))
+    apublish_many = staticmethod(sync_to_async(publish_many.__func__))
+    abroadcast = staticmethod(sync_to_async(broadcast.__func__))
