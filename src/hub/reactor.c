@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A reactor's thread, its letters and its clock. */
+#include "hub/reactor_impl.h"
+
+#include "core/buf.h"
+#include "core/log.h"
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Seconds that streams get for their last bytes when the hub stops. */
+#define STOP_LINGER 2
+#define SESSION_BUCKETS 256
+
+typedef struct order_message_t {
+    sse_order_t order;
+    sse_message_t *message;
+} order_message_t;
+
+typedef struct order_record_t {
+    sse_order_t order;
+    sse_record_t *record;
+    size_t n_groups;
+    sse_record_t *groups[];
+} order_record_t;
+
+typedef struct order_end_t {
+    sse_order_t order;
+    char kind;
+    sse_end_reason_t reason;
+    sse_gather_t *gather;
+    char *realm, *name;
+    size_t name_len;
+} order_end_t;
+
+typedef struct order_realm_t { /* RESET, FEED, STOP */
+    sse_order_t order;
+    char *realm;
+    sse_pos_t pos;
+    sse_block_t *block;
+    sse_end_reason_t reason;
+} order_realm_t;
+
+/* ---- notices ---- */
+
+sse_notice_t *sse_reactor_notice(sse_reactor_t *r, sse_notice_type_t type,
+                                 const sse_node_realm_t *realm, const sse_node_t *user)
+{
+    sse_notice_t *n = sse_calloc(1, sizeof *n);
+    n->type = type;
+    n->reactor = r;
+    if (realm)
+        n->realm = sse_strndup(realm->name, strlen(realm->name));
+    if (user)
+        n->user = sse_strndup(user->key + 1, user->name_len);
+    return n;
+}
+
+void sse_reactor_notice_post(sse_reactor_t *r, sse_notice_t *n)
+{
+    sse_mailbox_post(r->conf.notices, &n->letter);
+}
+
+void sse_notice_free(sse_notice_t *n)
+{
+    free(n->realm);
+    free(n->user);
+    free(n->ranges);
+    free(n);
+}
+
+void sse_attach_free(sse_attach_t *a)
+{
+    if (!a)
+        return;
+    if (a->fd >= 0)
+        close(a->fd);
+    for (size_t i = 0; a->groups && i < a->record->n_memberships; i++)
+        sse_record_unref(a->groups[i]);
+    sse_record_unref(a->record);
+    for (size_t i = 0; i < a->n_events; i++)
+        free(a->events[i]);
+    free(a->groups);
+    free(a->events);
+    free(a->realm);
+    free(a->user);
+    free(a);
+}
+
+/* ---- orders ---- */
+
+static void take_record(sse_reactor_t *r, order_record_t *o)
+{
+    sse_node_realm_t *realm = sse_subindex_realm(&r->index, sse_str(o->record->realm));
+    sse_node_t *node =
+        realm ? sse_subindex_find(realm, (sse_channel_t){o->record->kind, sse_str(o->record->name)})
+              : NULL;
+    if (node && o->record->kind == SSE_CHANNEL_USER)
+        sse_subindex_apply_user(&r->index, node, o->record, o->groups);
+    else if (node)
+        sse_subindex_apply_group(&r->index, node, o->record);
+    for (size_t i = 0; i < o->n_groups; i++)
+        sse_record_unref(o->groups[i]);
+    sse_record_unref(o->record);
+    free(o);
+}
+
+static void take_end(sse_reactor_t *r, order_end_t *o)
+{
+    uint32_t n = sse_streamflow_end_matching(r, o->kind, sse_str(o->realm),
+                                             (sse_str_t){o->name, o->name_len}, o->reason);
+    if (o->gather) {
+        sse_notice_t *notice = sse_reactor_notice(r, SSE_NOTICE_ENDED, NULL, NULL);
+        notice->gather = o->gather;
+        notice->streams = n;
+        sse_reactor_notice_post(r, notice);
+    }
+    free(o->realm);
+    free(o->name);
+    free(o);
+}
+
+static void for_each_stream(sse_reactor_t *r,
+                            void (*fn)(sse_reactor_t *r, sse_stream_t *s, int arg), int arg)
+{
+    for (uint32_t i = 0; i < r->n_chunks; i++)
+        for (uint32_t k = 0; k < SSE_SLAB_CHUNK; k++)
+            if (r->chunks[i][k].state != SSE_STREAM_FREE)
+                fn(r, &r->chunks[i][k], arg);
+}
+
+static void end_stream(sse_reactor_t *r, sse_stream_t *s, int reason)
+{
+    sse_streamflow_end(r, s, (sse_end_reason_t)reason);
+}
+
+static void close_stream(sse_reactor_t *r, sse_stream_t *s, int unused)
+{
+    sse_streamio_close(r, s);
+}
+
+static void take_stop(sse_reactor_t *r, order_realm_t *o)
+{
+    r->stopping = true;
+    r->stop_at = r->now + STOP_LINGER;
+    for_each_stream(r, end_stream, (int)o->reason);
+    free(o);
+}
+
+static void close_handle(uv_handle_t *handle, void *unused)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* The last stream is gone: the loop ends when its handles are closed. */
+static void finish(sse_reactor_t *r)
+{
+    if (!r->stopping || r->finished || r->n_streams)
+        return;
+    r->finished = true;
+    sse_mailbox_close(&r->orders);
+    uv_walk(&r->loop, close_handle, NULL);
+}
+
+static void take_order(void *owner, sse_letter_t *letter)
+{
+    sse_reactor_t *r = owner;
+    sse_order_t *order = (sse_order_t *)letter;
+    switch (order->type) {
+    case SSE_ORDER_ATTACH:
+        if (r->finished) {
+            sse_attach_free((sse_attach_t *)order);
+            break;
+        }
+        if (r->stopping)
+            ((sse_attach_t *)order)->end = SSE_END_SHUTDOWN;
+        sse_streamflow_attach(r, (sse_attach_t *)order);
+        break;
+    case SSE_ORDER_MESSAGE:
+        sse_streamflow_message(r, ((order_message_t *)order)->message);
+        letter->next = r->held;
+        r->held = letter;
+        break;
+    case SSE_ORDER_RECORD:
+        take_record(r, (order_record_t *)order);
+        break;
+    case SSE_ORDER_HISTORY:
+        sse_streamflow_history(r, (sse_replay_t *)order);
+        break;
+    case SSE_ORDER_END:
+        take_end(r, (order_end_t *)order);
+        break;
+    case SSE_ORDER_RESET: {
+        order_realm_t *o = (order_realm_t *)order;
+        sse_streamflow_reset(r, sse_str(o->realm), o->pos);
+        free(o->realm);
+        free(o);
+        break;
+    }
+    case SSE_ORDER_FEED: {
+        order_realm_t *o = (order_realm_t *)order;
+        sse_streamflow_feed(r, sse_str(o->realm), o->block);
+        sse_block_unref(o->block);
+        free(o->realm);
+        free(o);
+        break;
+    }
+    case SSE_ORDER_STOP:
+        take_stop(r, (order_realm_t *)order);
+        break;
+    }
+}
+
+/* The batch of orders is through: everything that became due to be written goes out now, then its
+ * messages are let go. */
+static void after_orders(void *owner)
+{
+    sse_reactor_t *r = owner;
+    sse_streamio_flush_dirty(r);
+    while (r->held) {
+        order_message_t *o = (order_message_t *)r->held;
+        r->held = o->order.letter.next;
+        sse_message_unref(o->message);
+        free(o);
+    }
+    finish(r);
+}
+
+static void on_sockets(uv_poll_t *handle, int status, int events)
+{
+    sse_reactor_t *r = handle->data;
+    sse_streamio_poll(r);
+    finish(r);
+}
+
+static void on_due(void *baton, sse_wheel_node_t *node)
+{
+    sse_stream_t *s = (sse_stream_t *)((char *)node - offsetof(sse_stream_t, timer));
+    sse_streamflow_due(baton, s);
+}
+
+static void add_queued(sse_reactor_t *r, sse_stream_t *s, int unused)
+{
+    atomic_fetch_add_explicit(&r->stats.queued, sse_outq_bytes(s->outq), memory_order_relaxed);
+}
+
+static void on_second(uv_timer_t *timer)
+{
+    sse_reactor_t *r = timer->data;
+    r->now = (uint32_t)((uv_now(&r->loop) - r->started) / 1000);
+    sse_wheel_turn(&r->wheel, r->now, on_due, r);
+    sse_streamflow_linger(r);
+    sse_streamio_flush_dirty(r);
+    atomic_store_explicit(&r->stats.queued, 0, memory_order_relaxed);
+    for_each_stream(r, add_queued, 0);
+    if (r->stopping && r->now >= r->stop_at)
+        for_each_stream(r, close_stream, 0);
+    finish(r);
+}
+
+static void run(void *arg)
+{
+    sse_reactor_t *r = arg;
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    sse_reactor_notice_post(r, sse_reactor_notice(r, SSE_NOTICE_STOPPED, NULL, NULL));
+}
+
+/* ---- life ---- */
+
+apr_status_t sse_reactor_create(const sse_reactor_conf_t *conf, sse_reactor_t **out_reactor)
+{
+    sse_reactor_t *r = sse_calloc(1, sizeof *r);
+    r->conf = *conf;
+    r->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (r->epoll < 0) {
+        apr_status_t rv = APR_FROM_OS_ERROR(errno);
+        free(r);
+        return rv;
+    }
+    r->session_buckets = SESSION_BUCKETS;
+    r->sessions = sse_calloc(SESSION_BUCKETS, sizeof(sse_stream_t *));
+    r->heartbeat = sse_block_create(SSE_STR(":\n\n"));
+    if (uv_loop_init(&r->loop) ||
+        sse_mailbox_init(&r->orders, &r->loop, take_order, after_orders, r) ||
+        uv_timer_init(&r->loop, &r->second) || uv_poll_init(&r->loop, &r->sockets, r->epoll))
+        abort(); /* out of descriptors or memory before the first stream */
+    r->second.data = r->sockets.data = r;
+    r->started = uv_now(&r->loop);
+    sse_wheel_init(&r->wheel, 0);
+    uv_timer_start(&r->second, on_second, 1000, 1000);
+    uv_poll_start(&r->sockets, UV_READABLE, on_sockets);
+    if (uv_thread_create(&r->thread, run, r))
+        abort();
+    *out_reactor = r;
+    return APR_SUCCESS;
+}
+
+void sse_reactor_destroy(sse_reactor_t *r)
+{
+    uv_thread_join(&r->thread);
+    uv_loop_close(&r->loop);
+    close(r->epoll);
+    for (size_t i = 0; i < r->n_lingering; i++)
+        sse_subindex_user_free(&r->index, r->lingering[i]);
+    free(r->lingering);
+    free(r->sessions);
+    sse_streamio_slab_free(r);
+    sse_block_unref(r->heartbeat);
+    free(r);
+}
+
+const sse_reactor_stats_t *sse_reactor_stats(const sse_reactor_t *r)
+{
+    return &r->stats;
+}
+
+/* ---- posting ---- */
+
+static void *order(size_t size, sse_order_type_t type)
+{
+    sse_order_t *o = sse_calloc(1, size);
+    o->type = type;
+    return o;
+}
+
+void sse_reactor_attach_post(sse_reactor_t *r, sse_attach_t *attach)
+{
+    attach->order.type = SSE_ORDER_ATTACH;
+    sse_mailbox_post(&r->orders, &attach->order.letter);
+}
+
+void sse_reactor_message_post(sse_reactor_t *r, sse_message_t *m)
+{
+    order_message_t *o = order(sizeof *o, SSE_ORDER_MESSAGE);
+    o->message = sse_message_ref(m);
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}
+
+void sse_reactor_record_post(sse_reactor_t *r, sse_record_t *record, sse_record_t *const *groups)
+{
+    size_t n = groups ? record->n_memberships : 0;
+    order_record_t *o = order(sizeof *o + n * sizeof *groups, SSE_ORDER_RECORD);
+    o->record = sse_record_ref(record);
+    o->n_groups = n;
+    for (size_t i = 0; i < n; i++)
+        o->groups[i] = sse_record_ref(groups[i]);
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}
+
+void sse_reactor_history_post(sse_reactor_t *r, sse_replay_t *replay)
+{
+    replay->order.type = SSE_ORDER_HISTORY;
+    sse_mailbox_post(&r->orders, &replay->order.letter);
+}
+
+void sse_reactor_end_post(sse_reactor_t *r, char kind, sse_str_t realm, sse_str_t name,
+                          sse_end_reason_t reason, sse_gather_t *gather)
+{
+    order_end_t *o = order(sizeof *o, SSE_ORDER_END);
+    o->kind = kind;
+    o->reason = reason;
+    o->gather = gather;
+    o->realm = sse_strndup(realm.p, realm.n);
+    o->name = sse_strndup(name.p, name.n);
+    o->name_len = name.n;
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}
+
+static order_realm_t *realm_order(sse_order_type_t type, sse_str_t realm)
+{
+    order_realm_t *o = order(sizeof *o, type);
+    o->realm = sse_strndup(realm.p, realm.n);
+    return o;
+}
+
+void sse_reactor_reset_post(sse_reactor_t *r, sse_str_t realm, sse_pos_t pos)
+{
+    order_realm_t *o = realm_order(SSE_ORDER_RESET, realm);
+    o->pos = pos;
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}
+
+void sse_reactor_feed_post(sse_reactor_t *r, sse_str_t realm, sse_block_t *block)
+{
+    order_realm_t *o = realm_order(SSE_ORDER_FEED, realm);
+    o->block = sse_block_ref(block);
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}
+
+void sse_reactor_stop_post(sse_reactor_t *r, sse_end_reason_t reason)
+{
+    order_realm_t *o = order(sizeof *o, SSE_ORDER_STOP);
+    o->reason = reason;
+    sse_mailbox_post(&r->orders, &o->order.letter);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a reactor, shared by reactor.c (thread, letters, time), streamflow.c (what a stream
+ * carries) and streamio.c (slots, sockets, bytes). Everything here runs on the reactor's thread. */
+#ifndef SSE_REACTOR_IMPL_H
+#define SSE_REACTOR_IMPL_H
+
+#include "hub/reactor.h"
+
+#define SSE_SLAB_CHUNK 256 /* streams allocated together */
+
+struct sse_reactor_t {
+    sse_reactor_conf_t conf;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    sse_mailbox_t orders;
+    uv_timer_t second;
+    uv_poll_t sockets; /* the epoll set, as one handle of the loop */
+    int epoll;
+    uint64_t started; /* loop ms of second 0 */
+    uint32_t now;     /* seconds */
+    sse_wheel_t wheel;
+    sse_subindex_t index;
+    sse_stream_t **chunks;
+    uint32_t n_chunks;
+    sse_stream_t *free_slots; /* by realm_next */
+    sse_stream_t *dirty;      /* streams to flush at the end of this batch, by dirty_next */
+    sse_stream_t **sessions;  /* hash buckets by session, by session_next */
+    uint32_t session_buckets; /* a power of two */
+    uint32_t n_streams;
+    sse_letter_t *held;     /* message letters of this batch: `pending` points into them */
+    sse_message_t *current; /* the message being fanned out */
+    sse_node_t **lingering; /* users in their grace */
+    size_t n_lingering, cap_lingering;
+    bool stopping; /* streams are being ended */
+    bool finished; /* the last one is gone, handles are closing */
+    uint32_t stop_at;
+    sse_block_t *heartbeat;
+    sse_reactor_stats_t stats;
+};
+
+/* ---- streamio.c ---- */
+
+/* Gives the descriptor a slot and a place in the epoll set; NULL (fd closed) if that fails. */
+sse_stream_t *sse_streamio_open(sse_reactor_t *r, int fd, const unsigned char *address);
+/* The stream of a handle or NULL. */
+sse_stream_t *sse_streamio_find(sse_reactor_t *r, sse_stream_handle_t handle);
+/* Sends what waits, as much as the socket takes. May close the stream. */
+void sse_streamio_flush(sse_reactor_t *r, sse_stream_t *s);
+/* Puts the stream into the list that is flushed at the end of the batch. */
+void sse_streamio_dirty(sse_reactor_t *r, sse_stream_t *s);
+void sse_streamio_flush_dirty(sse_reactor_t *r);
+/* Queues a block of the stream's own. */
+void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes);
+/* Events of the epoll set. */
+void sse_streamio_poll(sse_reactor_t *r);
+/* Lets go of socket, queue and slot; streamflow's sse_streamflow_leave has been called. */
+void sse_streamio_close(sse_reactor_t *r, sse_stream_t *s);
+void sse_streamio_slab_free(sse_reactor_t *r);
+
+/* ---- streamflow.c ---- */
+
+void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a); /* takes it */
+void sse_streamflow_message(sse_reactor_t *r,
+                            sse_message_t *m); /* m must live until the batch's flush */
+void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *replay); /* takes it */
+void sse_streamflow_reset(sse_reactor_t *r, sse_str_t realm, sse_pos_t pos);
+void sse_streamflow_feed(sse_reactor_t *r, sse_str_t realm, sse_block_t *block);
+/* Returns how many streams were ended. */
+uint32_t sse_streamflow_end_matching(sse_reactor_t *r, char kind, sse_str_t realm, sse_str_t name,
+                                     sse_end_reason_t reason);
+/* Queues stream-end and closes when it is out. */
+void sse_streamflow_end(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t reason);
+/* After bytes went out: more history, the end of an ending stream. Returns false when the stream
+ * was closed. */
+bool sse_streamflow_drained(sse_reactor_t *r, sse_stream_t *s);
+/* The stream's timer came up. */
+void sse_streamflow_due(sse_reactor_t *r, sse_stream_t *s);
+/* The stream is about to be closed: takes it out of index, user and realm, tells the control loop.
+ */
+void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s);
+/* Users whose grace is over go offline. */
+void sse_streamflow_linger(sse_reactor_t *r);
+
+sse_notice_t *sse_reactor_notice(sse_reactor_t *r, sse_notice_type_t type,
+                                 const sse_node_realm_t *realm, const sse_node_t *user);
+void sse_reactor_notice_post(sse_reactor_t *r, sse_notice_t *n);
+
+#endif
