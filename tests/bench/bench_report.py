@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Medians, ratios and the table of a benchmark. Only numbers of one run are compared: the machine may be doing other things, and
+does them to every server alike."""
+
+import statistics
+
+
+def at(result, path):
+    """result["a"]["b"] for "a.b"; None if it is not there."""
+    for part in path.split("."):
+        if not isinstance(result, dict) or part not in result:
+            return None
+        result = result[part]
+    return result
+
+
+def median(runs, path):
+    values = [v for v in (at(run, path) for run in runs) if v is not None]
+    return statistics.median(values) if values else None
+
+
+def ratio(runs, path, server, others):
+    """Median over the rounds of server's value by the best of the others' in the same round."""
+    ratios = []
+    for i, run in enumerate(runs.get(server, ())):
+        mine = at(run, path)
+        theirs = [v for v in (at(runs[o][i], path) for o in others if i < len(runs.get(o, ()))) if v]
+        if mine is not None and theirs:
+            ratios.append(mine / min(theirs))
+    return statistics.median(ratios) if ratios else None
+
+
+COLUMNS = (
+    ("connects/s", "connect.per_second", 0),
+    ("µs CPU/connect", "connect.cpu_us", 1),
+    ("bytes/stream", "memory_used.user_bytes", 0),
+    ("deliveries/s", "closed.deliveries_per_second", 0),
+    ("µs CPU/delivery", "closed.cpu_us", 2),
+    ("burst", "burst.cpu_us", 2),
+    ("first p50", "paced.first.p50", 0),
+    ("p99", "paced.first.p99", 0),
+    ("max", "paced.first.max", 0),
+    ("last p50", "paced.last.p50", 0),
+    ("p99", "paced.last.p99", 0),
+    ("max", "paced.last.max", 0),
+    ("1 at a time: publishes/s", "one.messages_per_second", 0),
+    ("µs CPU", "one.cpu_us", 1),
+    ("arrives p50", "one.last.p50", 0),
+    ("p99", "one.last.p99", 0),
+    ("8 publishers: publishes/s", "eight.messages_per_second", 0),
+    ("µs CPU", "eight.cpu_us", 1),
+    ("1 publisher/s", "p1.messages_per_second", 0),
+    ("µs CPU", "p1.cpu_us", 1),
+    ("8/s", "p8.messages_per_second", 0),
+    ("µs CPU", "p8.cpu_us", 1),
+    ("64/s", "p64.messages_per_second", 0),
+    ("µs CPU", "p64.cpu_us", 1),
+    ("1 × batch 100/s", "p1b100.messages_per_second", 0),
+    ("8 × batch 100/s", "p8b100.messages_per_second", 0),
+    ("replayed/s", "storm.replayed_per_second", 0),
+    ("s", "storm.seconds", 2),
+    ("µs CPU/message", "storm.cpu_us", 2),
+    ("live p50", "storm.live_last.p50", 0),
+    ("live p99", "storm.live_last.p99", 0),
+    ("live max", "storm.live_last.max", 0),
+)
+
+NCHAN = ("nchan-1", "nchan-2")
+
+# What is to be reached: label, value, against whom (None: the value itself), at most.
+TARGETS = (
+    ("CPU per delivery by raw", "closed.cpu_us", ("raw",), 1.15),
+    ("CPU per delivery by nchan", "closed.cpu_us", NCHAN, 0.8),
+    ("p99 to the first receiver by nchan", "paced.first.p99", NCHAN, 1.0),
+    ("p99 to the last receiver by nchan", "paced.last.p99", NCHAN, 1.0),
+    ("p99 of all deliveries by nchan", "paced.delivery.p99", NCHAN, 1.0),
+    ("bytes per stream", "memory_used.user_bytes", None, 1024),
+)
+
+
+def judge(runs):
+    judged = []
+    for label, path, others, most in TARGETS:
+        value = ratio(runs, path, "mod_sse", others) if others else median(runs.get("mod_sse", ()), path)
+        if value is not None:
+            judged.append({"what": label, "value": round(value, 3), "target": most, "met": value <= most})
+    return judged
+
+
+def table(runs):
+    servers = list(runs)
+    rows = []
+    for label, path, digits in COLUMNS:
+        values = [median(runs[s], path) for s in servers]
+        if any(v is not None for v in values):
+            rows.append([label] + ["" if v is None else f"{v:,.{digits}f}".replace(",", " ") for v in values])
+    head = [""] + servers
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        lines.append(row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:])))
+    return "\n".join(lines)
+
+
+def verdicts(judged):
+    return "\n".join(f"  {j['what']}: {j['value']:g} (to reach: {j['target']:g}){'' if j['met'] else '  MISSED'}" for j in judged)

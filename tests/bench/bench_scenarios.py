@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What script/bench measures: a table of scenarios, each the same work given to several servers."""
+
+from dataclasses import dataclass, field
+
+PACED_DELIVERIES = 40000  # a second, about half of what a core can send: latency under load, not under overload
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`phases` are written for the load client: NAME,messages,window,rate,publishers,batch,directed; {rate} is filled in."""
+
+    name: str
+    title: str
+    phases: tuple
+    streams: dict  # mode -> numbers of streams
+    rounds: dict = field(default_factory=lambda: {"quick": 3, "full": 5})
+    servers: tuple = ("raw", "nchan-1", "nchan-2", "mod_sse")
+    users: bool = False  # each stream has a user of its own, 3 events and 1 group
+    directed: bool = False  # each message goes to one user
+    storm: str = ""  # messages missed, streams that stay
+    needs_batch: tuple = ()  # phases that only mod_sse can run
+    settle: int = 1000
+
+    def arguments(self, streams, server):
+        rate = max(1, PACED_DELIVERIES // streams)
+        args = ["--streams", str(streams), "--settle", str(self.settle), "--groups", "64"]
+        for phase in self.phases:
+            if phase.split(",")[0] in self.needs_batch and server != "mod_sse":
+                continue
+            args += ["--phase", phase.format(rate=rate, paced=rate * 3)]
+        if self.storm:
+            args += ["--storm", self.storm]
+        return args
+
+
+FAN_OUT = ("warm,10,1", "closed,40,1", "paced,{paced},0,{rate}", "burst,100,16")
+
+SCENARIOS = {
+    s.name: s
+    for s in (
+        Scenario(
+            "event",
+            "one event to all streams, streams of one event",
+            FAN_OUT,
+            {"quick": (2000,), "full": (1000, 3000, 9000)},
+        ),
+        Scenario(
+            "user",
+            "one event to all streams, each with a user of its own, 3 events and 1 group",
+            FAN_OUT,
+            {"quick": (2000,), "full": (3000, 9000)},
+            users=True,
+        ),
+        Scenario(
+            "directed",
+            "each message to one of the users",
+            ("warm,100,1,0,1,1,1", "one,2000,1,0,1,1,1", "eight,4000,0,0,8,1,1"),
+            {"quick": (1000,), "full": (5000,)},
+            servers=("nchan-1", "nchan-2", "mod_sse"),
+            users=True,
+            directed=True,
+        ),
+        Scenario(
+            "publish",
+            "acknowledged publishes with one stream open (mod_sse: committed to its store; nchan: in memory)",
+            ("warm,200,1", "p1,2000", "p8,8000,0,0,8", "p64,16000,0,0,64", "p1b100,20000,0,0,1,100", "p8b100,40000,0,0,8,100"),
+            {"quick": (1,), "full": (1,)},
+            servers=("nchan-1", "nchan-2", "mod_sse"),
+            needs_batch=("p1b100", "p8b100"),
+            settle=200,
+        ),
+        Scenario(
+            "storm",
+            "streams return at once, each with 100 missed messages, while others get live ones",
+            ("warm,10,1",),
+            {"quick": (2000,), "full": (5000,)},
+            servers=("nchan-1", "nchan-2", "mod_sse"),
+            storm="100,50",
+        ),
+    )
+}
+
+# Sets that `script/bench quick` and `script/bench full` run.
+QUICK = ("event", "user")
+FULL = ("event", "user", "directed", "publish", "storm")

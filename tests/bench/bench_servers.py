@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers that script/bench measures. Each is started afresh for every run, in a temporary directory of its own, on a free
+loopback port, and stopped by its pid. `load_args(scenario)` says how the load client speaks to it."""
+
+import signal
+import socket
+import subprocess
+
+from httpd_server import KEY, Httpd
+from ports import free_port
+from stage import RUN_AS, make_directory
+from waiting import wait_until
+
+GROUPS = 64  # groups, and events with one group's share of users, over which users are spread
+EVENT = "bench"
+NGINX = "/usr/sbin/nginx"
+NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so"
+
+
+class Program:
+    """A server that is one program in the foreground of a temporary directory."""
+
+    def __init__(self):
+        self.dir = make_directory("mod_sse-bench-")
+        self.port = free_port()
+        self.process = None
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self, scenario, streams):
+        with open(self.dir / "console", "ab") as console:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd="/")
+        wait_until(self._answers, 20, self.name + " answers")
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(self.name + " ended: " + self.problems())
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def problems(self):
+        logs = [self.dir / "console", self.dir / "error.log"]
+        return "".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
+
+    def pid(self):
+        return self.process.pid
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+        for path in sorted(self.dir.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.dir.rmdir()
+
+
+class Raw(Program):
+    """send() in a loop. Users and groups do not exist, so that every scenario is the same to it."""
+
+    name = "raw"
+
+    def __init__(self, bench):
+        super().__init__()
+        self.bench = bench
+
+    def command(self):
+        return [str(self.bench.programs / "bench-raw"), str(self.port)]
+
+    def load_args(self, scenario):
+        # As long as the same message from mod_sse.
+        frame = f"id: {'0' * self.bench.id_length}\nevent: {EVENT}\ndata: %s\n\n"
+        return ["--path", "/", "--ready", ": open", "--publish-path", "/", "--body", frame]
+
+
+class Nchan(Program):
+    """Debian's nginx with nchan: memory store, message buffers and heartbeat as ours, no access log."""
+
+    def __init__(self, bench, workers):
+        super().__init__()
+        self.workers = workers
+        self.name = f"nchan-{workers}"
+
+    def command(self):
+        temporary = "".join(
+            f"    {kind}_temp_path {self.dir}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (self.dir / "nginx.conf").write_text(f"""
+load_module {NCHAN_MODULE};
+daemon off;
+user {RUN_AS};
+pid {self.dir}/pid;
+error_log {self.dir}/error.log warn;
+worker_processes {self.workers};
+worker_rlimit_nofile 20000;
+events {{ worker_connections 19000; multi_accept on; }}
+http {{
+    access_log off;
+    tcp_nodelay on;
+    keepalive_requests 100000000;
+    client_body_buffer_size 1m;
+    client_max_body_size 1m;
+{temporary}
+    nchan_shared_memory_size 1g;
+    nchan_message_buffer_length 1000;
+    nchan_message_timeout 1h;
+    server {{
+        listen 127.0.0.1:{self.port} backlog=4096 {"reuseport" if self.workers > 1 else ""};
+        nchan_subscriber_first_message newest;
+        location = /event {{
+            nchan_subscriber eventsource;
+            nchan_eventsource_ping_interval 15;
+            nchan_channel_id {EVENT};
+        }}
+        location = /user {{
+            nchan_subscriber eventsource;
+            nchan_eventsource_ping_interval 15;
+            nchan_channel_id u$arg_u {EVENT} part$arg_g spare g$arg_g;
+        }}
+        location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; }}
+    }}
+}}
+""")
+        return [NGINX, "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
+
+    def load_args(self, scenario):
+        path = "/user?u=%u&g=%g" if scenario.users else "/event"
+        target = "u%u" if scenario.directed else EVENT
+        return ["--path", path, "--ready", ": hi", "--publish-path", f"/pub?id={target}",
+                "--publish-header", f"X-EventSource-Event: {EVENT}", "--body", "%s"]  # fmt: skip
+
+
+# What is measured is streams, not passwords: any name is let in.
+_USERS = """
+<Location /user>
+    SetHandler sse-stream
+    AuthType Basic
+    AuthName bench
+    AuthBasicProvider anon
+    Anonymous *
+    Anonymous_LogEmail Off
+    Require valid-user
+</Location>
+"""
+_EVENTS = """
+<Location /event>
+    SetHandler sse-stream
+    SSEAnonymous On
+    SSEAllowEvents **
+</Location>
+<Location /admin>
+    SetHandler sse-admin
+    SSEAdminKeyFile "{dir}/keys"
+</Location>
+"""
+_MPM = """
+ListenBacklog 4096
+ServerLimit 2
+StartServers 2
+ThreadsPerChild 25
+MaxRequestWorkers 50
+MinSpareThreads 50
+MaxSpareThreads 50
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+"""
+
+
+class ModSse:
+    """httpd with the event MPM and 50 workers, mod_sse and its hub: the release build as `make install` leaves it."""
+
+    name = "mod_sse"
+
+    def __init__(self, bench):
+        self.httpd = Httpd(bench.stage)
+        self.httpd.configure(server=bench.directives, locations=_EVENTS + _USERS, modules=["authn_anon"], mpm_settings=_MPM)
+        # nginx writes no access log here either.
+        conf = self.httpd.conf.read_text().splitlines()
+        self.httpd.conf.write_text("\n".join(line for line in conf if not line.startswith(("LogFormat ", "CustomLog "))) + "\n")
+        self.port = self.httpd.port
+
+    def start(self, scenario, streams):
+        self.httpd.start()
+        wait_until(self.httpd.hub_pid, 10, "the hub runs")
+        if not scenario.users:
+            return
+        requests = [("/subscribe", {"user": f"u{u}", "events": [EVENT, f"part{u % GROUPS}", "spare"]}) for u in range(streams)]
+        with self.httpd.admin_socket() as admin:
+            for start in range(0, streams, 100):
+                part = requests[start : start + 100]
+                for path, body in part:
+                    admin.send("POST", path, body)
+                for _ in part:
+                    self._accepted(admin.receive())
+            for g in range(min(GROUPS, streams)):
+                admin.send("PUT", f"/groups/g{g}", {"users": [f"u{u}" for u in range(g, streams, GROUPS)]})
+                self._accepted(admin.receive())
+
+    @staticmethod
+    def _accepted(answer):
+        if answer["status"] // 100 != 2:
+            raise AssertionError(f"refused: {answer}")
+
+    def problems(self):
+        return self.httpd.console() + "\n".join(self.httpd.log.lines()[-20:])
+
+    def pid(self):
+        return self.httpd.process.pid
+
+    def stop(self):
+        try:
+            self.httpd.stop()
+        finally:
+            self.httpd.remove()
+
+    def load_args(self, scenario):
+        target = '"users":["u%u"],' if scenario.directed else ""
+        args = ["--publish-path", "/admin/publish", "--publish-header", f"Authorization: Bearer {KEY}",
+                "--publish-header", "Content-Type: application/json", "--ready", "event: stream-open",
+                "--body", f'{{"event":"{EVENT}",{target}"data":%s}}']  # fmt: skip
+        if scenario.users:
+            return [*args, "--path", "/user", "--basic", "u%u:x"]
+        return [*args, "--path", f"/event?event={EVENT}"]

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The load client of script/bench: opens event streams to one server over loopback, publishes
+ * through HTTP, measures, and prints one JSON object. Single thread, one epoll set. A stream that
+ * is refused, ends, or gets a message late by 20 s, twice or out of order is a failed run, not a
+ * number. */
+#include "load_run.h"
+
+#include <err.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { MAX_PHASES = 16 };
+
+typedef struct options_t {
+    const char *server;
+    uint32_t streams;
+    uint32_t settle_ms;
+    uint32_t storm;  /* messages missed in a resume storm, 0 = none */
+    uint32_t probes; /* streams that stay open in the storm */
+    load_phase_t phases[MAX_PHASES];
+    size_t n_phases;
+} options_t;
+
+static const struct option long_options[] = {{"server", required_argument, NULL, 's'},
+                                             {"streams", required_argument, NULL, 'n'},
+                                             {"path", required_argument, NULL, 'p'},
+                                             {"header", required_argument, NULL, 'h'},
+                                             {"basic", required_argument, NULL, 'b'},
+                                             {"ready", required_argument, NULL, 'r'},
+                                             {"groups", required_argument, NULL, 'g'},
+                                             {"publish-path", required_argument, NULL, 'P'},
+                                             {"publish-header", required_argument, NULL, 'H'},
+                                             {"body", required_argument, NULL, 'B'},
+                                             {"data-size", required_argument, NULL, 'd'},
+                                             {"root", required_argument, NULL, 'R'},
+                                             {"in-flight", required_argument, NULL, 'f'},
+                                             {"settle", required_argument, NULL, 'S'},
+                                             {"phase", required_argument, NULL, 'm'},
+                                             {"spin", no_argument, NULL, 'x'},
+                                             {"storm", required_argument, NULL, 'z'},
+                                             {NULL, 0, NULL, 0}};
+
+/* NAME,messages,window,rate,publishers,batch,directed */
+static void read_phase(options_t *options, const char *text)
+{
+    load_phase_t *phase = &options->phases[options->n_phases];
+    unsigned directed = 0;
+    if (options->n_phases == MAX_PHASES)
+        errx(2, "--phase: at most %d", MAX_PHASES);
+    *phase = (load_phase_t){.publishers = 1, .batch = 1};
+    int n = sscanf(text, "%31[a-z0-9_],%u,%u,%u,%u,%u,%u", phase->name, &phase->messages,
+                   &phase->window, &phase->rate, &phase->publishers, &phase->batch, &directed);
+    phase->directed = directed;
+    if (n < 2 || !phase->messages || !phase->publishers || !phase->batch ||
+        phase->publishers > LOAD_MAX_PUBLISHERS)
+        errx(2, "--phase: NAME,messages[,window,rate,publishers,batch,directed] expected, got %s",
+             text);
+    options->n_phases++;
+}
+
+static const char *append_header(const char *headers, const char *line)
+{
+    char *joined;
+    if (asprintf(&joined, "%s%s\r\n", headers, line) < 0)
+        err(1, "headers");
+    return joined;
+}
+
+static uint32_t number(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*end || end == text || n > UINT32_MAX)
+        errx(2, "a number expected, got %s", text);
+    return (uint32_t)n;
+}
+
+static void read_option(int c, options_t *options, load_run_t *run)
+{
+    switch (c) {
+    case 's':
+        options->server = optarg;
+        break;
+    case 'n':
+        options->streams = number(optarg);
+        break;
+    case 'p':
+        run->set.path = optarg;
+        break;
+    case 'h':
+        run->set.headers = append_header(run->set.headers, optarg);
+        break;
+    case 'b':
+        run->set.basic = optarg;
+        break;
+    case 'r':
+        run->set.ready = optarg;
+        break;
+    case 'g':
+        run->set.groups = number(optarg);
+        break;
+    case 'P':
+        run->publish_path = optarg;
+        break;
+    case 'H':
+        run->publish_headers = append_header(run->publish_headers, optarg);
+        break;
+    case 'B':
+        run->body = optarg;
+        break;
+    case 'd':
+        run->data_size = number(optarg);
+        break;
+    case 'R':
+        run->root = (pid_t)number(optarg);
+        break;
+    case 'f':
+        run->in_flight = number(optarg);
+        break;
+    case 'S':
+        options->settle_ms = number(optarg);
+        break;
+    case 'm':
+        read_phase(options, optarg);
+        break;
+    case 'x':
+        run->spin = true;
+        break;
+    case 'z':
+        if (sscanf(optarg, "%u,%u", &options->storm, &options->probes) != 2)
+            errx(2, "--storm: messages,probes expected, got %s", optarg);
+        break;
+    default:
+        errx(2, "see script/bench for the options");
+    }
+}
+
+static void settle(load_run_t *run, uint32_t ms)
+{
+    uint64_t end = load_samples_now() + ms * 1000000ull;
+    run->progress_at = load_samples_now();
+    while (load_samples_now() < end)
+        load_run_pump(run, 20);
+}
+
+static void print_memory(const load_procs_t *before, const load_procs_t *after, uint32_t n,
+                         const char *name, FILE *out)
+{
+    fprintf(out, ", \"%s\": {\"user_bytes\": %.1f, \"kernel_bytes\": %.1f, \"processes\": %u}",
+            name, ((double)after->pss - (double)before->pss) / n,
+            ((double)after->kernel - (double)before->kernel) / n, after->n_processes);
+}
+
+/* All but `probes` streams leave, miss messages, and come back at once while messages go on. */
+static void resume_storm(load_run_t *run, const options_t *options, FILE *out)
+{
+    load_phase_t phase = {
+        .name = "missed", .messages = options->storm, .publishers = 1, .batch = 1};
+    for (uint32_t i = options->probes; i < run->set.n_streams; i++)
+        load_streams_close(&run->set, i);
+    run->measured = options->probes;
+    fputs(", ", out);
+    load_run_phase(run, &phase, out);
+
+    load_phase_t live = {
+        .name = "live", .messages = 1000000, .rate = 20, .publishers = 1, .batch = 1};
+    load_procs_t before, after;
+    uint32_t next = options->probes;
+    run->in_flight = 2000; /* at once, but within the listening queue of every server */
+    load_run_begin(run, &live);
+    load_procs_cpu(run->root, &before);
+    uint64_t began = load_samples_now();
+    load_samples_clear(&run->opened);
+    for (uint32_t served = options->probes; served < run->set.n_streams;) {
+        while (next < run->set.n_streams && run->set.n_opening < run->in_flight)
+            load_streams_open(&run->set, next++, true);
+        load_run_step(run, &live, began);
+        while (served < next && run->set.streams[served].n_messages >= options->storm)
+            served++;
+    }
+    double seconds = (double)(load_samples_now() - began) / 1e9;
+    load_procs_cpu(run->root, &after);
+    uint32_t n = run->set.n_streams - options->probes;
+    fprintf(out,
+            ", \"storm\": {\"streams\": %u, \"missed\": %u, \"seconds\": %.4f, "
+            "\"replayed_per_second\": %.1f, \"cpu_us\": %.3f, \"live_last\": ",
+            n, options->storm, seconds, (double)n * options->storm / seconds,
+            (double)(after.cpu_ns - before.cpu_ns) / 1000 / ((double)n * options->storm));
+    load_samples_print(&run->to_last, out);
+    fputs("}", out);
+    load_run_end(run);
+}
+
+static void measure(load_run_t *run, const options_t *options, FILE *out)
+{
+    load_procs_t closed, open, after;
+    load_procs_all(run->root, &closed);
+    fprintf(out, "{\"streams\": %u, ", options->streams);
+    load_run_open(run, 0, false, "connect", out);
+    settle(run, options->settle_ms);
+    load_procs_all(run->root, &open);
+    print_memory(&closed, &open, options->streams, "memory_open", out);
+    for (size_t i = 0; i < options->n_phases; i++) {
+        fputs(", ", out);
+        load_run_phase(run, &options->phases[i], out);
+    }
+    load_procs_all(run->root, &after);
+    print_memory(&closed, &after, options->streams, "memory_used", out);
+    if (options->storm)
+        resume_storm(run, options, out);
+    if (run->wrong)
+        errx(1, "%u deliveries came out of order or twice", run->wrong);
+    fputs("}\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    options_t options = {.streams = 1000, .settle_ms = 1000};
+    load_run_t run = {.in_flight = 64, .data_size = 100, .publish_headers = ""};
+    struct rlimit files;
+    int c;
+    run.set.headers = "";
+    run.set.ready = "";
+    run.set.sources = 8;
+    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        read_option(c, &options, &run);
+    if (!options.server || !run.set.path || !options.streams ||
+        (options.n_phases && (!run.publish_path || !run.body)))
+        errx(2, "--server, --path, --publish-path and --body are needed");
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    load_run_init(&run, options.server, options.streams);
+    measure(&run, &options, stdout);
+    load_run_clear(&run);
+    return 0;
+}

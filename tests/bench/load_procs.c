@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads CPU time and memory of a process tree from /proc. CPU comes from each thread's schedstat,
+ * since the clock ticks of /proc/PID/stat are too coarse for a phase of a second. Called by the
+ * load client's one thread between phases. */
+#include "load_procs.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <err.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_PROCESSES = 256 };
+
+typedef struct proc_t {
+    pid_t pid;
+    pid_t parent;
+} proc_t;
+
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -1;
+    int parent = -1;
+    if (fgets(line, sizeof(line), f)) {
+        const char *end = strrchr(line, ')'); /* the name may hold blanks and brackets */
+        if (end)
+            sscanf(end + 1, " %*c %d", &parent);
+    }
+    fclose(f);
+    return parent;
+}
+
+static size_t list_tree(pid_t root, pid_t *out_pids)
+{
+    static proc_t all[32768];
+    size_t n_all = 0, n = 0;
+    DIR *dir = opendir("/proc");
+    if (!dir)
+        err(1, "/proc");
+    for (struct dirent *e; (e = readdir(dir)) && n_all < sizeof(all) / sizeof(*all);) {
+        if (!isdigit((unsigned char)e->d_name[0]))
+            continue;
+        pid_t pid = (pid_t)atol(e->d_name);
+        all[n_all++] = (proc_t){pid, parent_of(pid)};
+    }
+    closedir(dir);
+    out_pids[n++] = root;
+    for (size_t done = 0; done < n; done++) {
+        for (size_t i = 0; i < n_all && n < MAX_PROCESSES; i++) {
+            if (all[i].parent == out_pids[done])
+                out_pids[n++] = all[i].pid;
+        }
+    }
+    return n;
+}
+
+static uint64_t thread_cpu(pid_t pid, const char *tid)
+{
+    char path[320];
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, tid);
+    FILE *f = fopen(path, "re");
+    uint64_t ns = 0;
+    if (!f)
+        return 0;
+    if (fscanf(f, "%" SCNu64, &ns) != 1)
+        ns = 0;
+    fclose(f);
+    return ns;
+}
+
+static uint64_t process_cpu(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    uint64_t ns = 0;
+    if (!dir)
+        return 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (isdigit((unsigned char)e->d_name[0]))
+            ns += thread_cpu(pid, e->d_name);
+    }
+    closedir(dir);
+    return ns;
+}
+
+/* The number after `name` in a file of "Name:  123 kB" lines, in bytes. */
+static uint64_t kib_of(const char *path, const char *name)
+{
+    char line[256];
+    size_t len = strlen(name);
+    uint64_t kib = 0;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof(line), f)) {
+        if (!strncmp(line, name, len) && line[len] == ':') {
+            kib = strtoull(line + len + 1, NULL, 10);
+            break;
+        }
+    }
+    fclose(f);
+    return kib * 1024;
+}
+
+static uint64_t tcp_buffers(void)
+{
+    char line[256];
+    uint64_t pages = 0;
+    FILE *f = fopen("/proc/net/sockstat", "re");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof(line), f)) {
+        const char *mem = strstr(line, " mem ");
+        if (!strncmp(line, "TCP:", 4) && mem)
+            pages = strtoull(mem + 5, NULL, 10);
+    }
+    fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void read_tree(pid_t root, bool memory, load_procs_t *out_procs)
+{
+    pid_t pids[MAX_PROCESSES];
+    load_procs_t sum = {0};
+    size_t n = root ? list_tree(root, pids) : 0;
+    for (size_t i = 0; i < n; i++) {
+        sum.cpu_ns += process_cpu(pids[i]);
+        if (memory) {
+            char path[64];
+            snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pids[i]);
+            sum.pss += kib_of(path, "Pss");
+        }
+    }
+    if (memory)
+        sum.kernel = kib_of("/proc/meminfo", "Slab") + tcp_buffers();
+    sum.n_processes = (unsigned)n;
+    *out_procs = sum;
+}
+
+void load_procs_cpu(pid_t root, load_procs_t *out_procs)
+{
+    read_tree(root, false, out_procs);
+}
+
+void load_procs_all(pid_t root, load_procs_t *out_procs)
+{
+    read_tree(root, true, out_procs);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP publishers of the load client; see the header. */
+#include "load_publish.h"
+
+#include "load_samples.h"
+
+#include <err.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void load_publish_open(load_publisher_t *pub, const struct sockaddr_in *server, int epfd,
+                       uint64_t tag)
+{
+    int one = 1;
+    *pub = (load_publisher_t){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    if (pub->fd < 0 || connect(pub->fd, (const struct sockaddr *)server, sizeof(*server)))
+        err(1, "publisher: connect");
+    setsockopt(pub->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
+    if (epoll_ctl(epfd, EPOLL_CTL_ADD, pub->fd, &ev))
+        err(1, "publisher: epoll_ctl");
+}
+
+void load_publish_close(load_publisher_t *pub)
+{
+    free(pub->request);
+    close(pub->fd);
+    pub->request = NULL;
+    pub->fd = -1;
+}
+
+/* Requests of this program fit the socket buffer, or the server reads while we write: waiting here
+ * is no deadlock. */
+static void write_request(load_publisher_t *pub)
+{
+    while (pub->request_done < pub->request_len) {
+        ssize_t n = send(pub->fd, pub->request + pub->request_done,
+                         pub->request_len - pub->request_done, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR)
+            err(1, "publisher: send");
+        if (n > 0)
+            pub->request_done += (size_t)n;
+    }
+}
+
+void load_publish_send(load_publisher_t *pub, const char *path, const char *headers,
+                       const char *body, size_t body_len)
+{
+    char head[2048];
+    int n = snprintf(head, sizeof(head),
+                     "POST %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %zu\r\n\r\n", path,
+                     headers, body_len);
+    if (n < 0 || (size_t)n >= sizeof(head))
+        errx(1, "publisher: headers are too long");
+    free(pub->request);
+    pub->request_len = (size_t)n + body_len;
+    pub->request = malloc(pub->request_len);
+    if (!pub->request)
+        err(1, "publisher");
+    memcpy(pub->request, head, (size_t)n);
+    memcpy(pub->request + n, body, body_len);
+    pub->request_done = 0;
+    pub->answer_len = 0;
+    pub->busy = true;
+    pub->sent_at = load_samples_now();
+    write_request(pub);
+}
+
+/* True when pub->answer holds a whole answer. */
+static bool answer_complete(const load_publisher_t *pub)
+{
+    const char *head_end = strstr(pub->answer, "\r\n\r\n");
+    if (!head_end)
+        return false;
+    size_t body = pub->answer_len - (size_t)(head_end + 4 - pub->answer);
+    for (const char *line = strstr(pub->answer, "\r\n"); line && line < head_end;
+         line = strstr(line + 2, "\r\n")) {
+        if (!strncasecmp(line + 2, "content-length:", 15))
+            return body >= strtoull(line + 17, NULL, 10);
+        if (!strncasecmp(line + 2, "transfer-encoding: chunked", 26))
+            return strstr(head_end + 2, "\r\n0\r\n\r\n") != NULL;
+    }
+    return true;
+}
+
+bool load_publish_event(load_publisher_t *pub)
+{
+    ssize_t n = recv(pub->fd, pub->answer + pub->answer_len,
+                     sizeof(pub->answer) - 1 - pub->answer_len, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0 || !pub->busy)
+        errx(1, "publisher: the server closed the connection or spoke unasked (%s)",
+             n < 0 ? strerror(errno) : "end of file");
+    pub->answer_len += (size_t)n;
+    pub->answer[pub->answer_len] = 0;
+    if (!answer_complete(pub)) {
+        if (pub->answer_len == sizeof(pub->answer) - 1)
+            errx(1, "publisher: answer is too long");
+        return false;
+    }
+    if (strncmp(pub->answer, "HTTP/1.1 2", 10))
+        errx(1, "publisher: refused: %s", pub->answer);
+    pub->busy = false;
+    return true;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Publishers of the load client: keep-alive HTTP connections, each with at most one request under
+ * way. One thread; they share the caller's epoll set, whose events are given back with
+ * load_publish_event. */
+#ifndef LOAD_PUBLISH_H
+#define LOAD_PUBLISH_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct load_publisher_t {
+    int fd;
+    bool busy;
+    uint64_t sent_at; /* ns */
+    char *request;    /* what is being written */
+    size_t request_len, request_done;
+    char answer[16384];
+    size_t answer_len;
+} load_publisher_t;
+
+/* Connects; its epoll data is `tag`. Exits with a message if the server does not take the
+ * connection. */
+void load_publish_open(load_publisher_t *pub, const struct sockaddr_in *server, int epfd,
+                       uint64_t tag);
+void load_publish_close(load_publisher_t *pub);
+
+/* Starts POST `path` with `headers` ("Name: value\r\n" lines, may be empty). The publisher must not
+ * be busy. */
+void load_publish_send(load_publisher_t *pub, const char *path, const char *headers,
+                       const char *body, size_t body_len);
+
+/* Reads and writes what can be. True when an answer is complete: the publisher is free again. Any
+ * status but 2xx, and a closed connection, end the program with the answer: a benchmark of refused
+ * publishes means nothing. */
+bool load_publish_event(load_publisher_t *pub);
+
+#endif

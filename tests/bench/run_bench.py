@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs scenarios round by round, every server once a round, and writes what came out. Called by script/bench after it has built."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests" / "support"))
+
+import bench_report as report  # noqa: E402
+from bench_scenarios import FULL, QUICK, SCENARIOS  # noqa: E402
+from bench_servers import ModSse, Nchan, Raw  # noqa: E402
+from stage import Stage  # noqa: E402
+
+
+class Bench:
+    """What the servers share: where programs are and how mod_sse is configured beyond its defaults."""
+
+    def __init__(self, programs, directives):
+        self.programs = programs
+        self.directives = directives
+        self.id_length = 16
+        self._stage = None
+
+    @property
+    def stage(self):
+        """The installed release build; only mod_sse needs it."""
+        self._stage = self._stage or Stage("release")
+        return self._stage
+
+    def close(self):
+        if self._stage:
+            self._stage.remove()
+
+    def make(self, name):
+        kinds = {"raw": lambda: Raw(self), "nchan-1": lambda: Nchan(self, 1), "nchan-2": lambda: Nchan(self, 2)}
+        return kinds.get(name, lambda: ModSse(self))()
+
+    def measure(self, name, scenario, streams):
+        server = self.make(name)
+        try:
+            server.start(scenario, streams)
+            command = [str(self.programs / "bench-load"), "--server", f"127.0.0.1:{server.port}", "--root", str(server.pid())]
+            command += server.load_args(scenario) + scenario.arguments(streams, name)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            if done.returncode:
+                raise AssertionError(f"{name}: {done.stderr.strip()}\n{server.problems()}")
+            return json.loads(done.stdout)
+        finally:
+            server.stop()
+
+
+def machine():
+    models = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return {"cpus": os.cpu_count(), "model": models[0] if models else platform.machine(), "kernel": platform.release()}
+
+
+def run(bench, scenario, streams, rounds, servers, out_dir):
+    print(f"\n== {scenario.name}: {scenario.title}; {streams} streams, median of {rounds} rounds, µs", flush=True)
+    runs = {name: [] for name in scenario.servers if not servers or name in servers}
+    for _ in range(rounds):
+        for name in runs:
+            runs[name].append(bench.measure(name, scenario, streams))
+    judged = report.judge(runs)
+    print(report.table(runs))
+    print(report.verdicts(judged), flush=True)
+    result = {
+        "scenario": scenario.name,
+        "title": scenario.title,
+        "streams": streams,
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "load_average": os.getloadavg(),
+        "targets": judged,
+        "medians": {s: {path: report.median(r, path) for _, path, _ in report.COLUMNS if report.median(r, path) is not None}
+                    for s, r in runs.items()},
+        "runs": runs,
+    }  # fmt: skip
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / f"{scenario.name}-{streams}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="script/bench")
+    parser.add_argument("what", nargs="*", default=["quick"], help="quick, full, or scenarios: " + ", ".join(SCENARIOS))
+    parser.add_argument("--full", action="store_true", help="numbers of streams and rounds as in full")
+    parser.add_argument("--streams", type=int, help="instead of the scenario's numbers of streams")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--server", action="append", help="only these: raw, nchan-1, nchan-2, mod_sse")
+    parser.add_argument("--directive", action="append", default=[], help='a line for httpd.conf, such as "SSEHistory 0"')
+    parser.add_argument("--programs", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    mode = "full" if options.full or "full" in options.what else "quick"
+    names = []
+    for what in options.what:
+        names += {"quick": QUICK, "full": FULL}.get(what, (what,))
+    unknown = [n for n in names if n not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    bench = Bench(options.programs, "\n".join(options.directive))
+    try:
+        for name in names:
+            scenario = SCENARIOS[name]
+            for streams in (options.streams,) if options.streams else scenario.streams[mode]:
+                rounds = options.rounds or scenario.rounds[mode]
+                run(bench, scenario, streams, rounds, options.server, TOP / "build" / "bench")
+    finally:
+        bench.close()
+
+
+if __name__ == "__main__":
+    main()
