@@ -90,7 +90,7 @@ static void render_data(sse_buf_t *out, sse_str_t data)
         if (line_end == end)
             return;
         p = line_end + 1;
-        if (line_end == cr && p == lf)
+        if (line_end == cr && p == lf && p != end)
             p++;
         if (cr < p)
             cr = find(p, end, '\r');
