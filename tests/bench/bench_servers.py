@@ -28,7 +28,7 @@ class Program:
     def command(self):
         raise NotImplementedError
 
-    def start(self, scenario, streams):
+    def start(self):
         with open(self.dir / "console", "ab") as console:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd="/")
         wait_until(self._answers, 20, self.name + " answers")
@@ -41,6 +41,9 @@ class Program:
         except OSError:
             return False
         return True
+
+    def prepare(self, scenario, streams):
+        """Stores what the server must know before streams open: nothing here."""
 
     def problems(self):
         logs = [self.dir / "console", self.dir / "error.log"]
@@ -156,14 +159,15 @@ _EVENTS = """
     SSEAdminKeyFile "{dir}/keys"
 </Location>
 """
-_MPM = """
+WORKERS = 50
+_MPM = f"""
 ListenBacklog 4096
 ServerLimit 2
 StartServers 2
 ThreadsPerChild 25
-MaxRequestWorkers 50
-MinSpareThreads 50
-MaxSpareThreads 50
+MaxRequestWorkers {WORKERS}
+MinSpareThreads {WORKERS}
+MaxSpareThreads {WORKERS}
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
 """
@@ -182,9 +186,27 @@ class ModSse:
         self.httpd.conf.write_text("\n".join(line for line in conf if not line.startswith(("LogFormat ", "CustomLog "))) + "\n")
         self.port = self.httpd.port
 
-    def start(self, scenario, streams):
+    def start(self):
         self.httpd.start()
         wait_until(self.httpd.hub_pid, 10, "the hub runs")
+        self._warm()
+
+    def _warm(self):
+        """Every worker serves a page, so that what a thread allocates once is not taken for the memory of streams."""
+        waiting = []
+        for _ in range(WORKERS - 1):
+            s = socket.create_connection(self.httpd.address, 10)
+            s.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
+            waiting.append(s)
+        wait_until(lambda: f"BusyWorkers: {WORKERS}\n" in self.httpd.fetch("/server-status?auto").body.decode(), 10, "all workers are busy")
+        for s in waiting:
+            s.sendall(b"\r\n")
+        for s in waiting:
+            while s.recv(4096):
+                pass
+            s.close()
+
+    def prepare(self, scenario, streams):
         if not scenario.users:
             return
         requests = [("/subscribe", {"user": f"u{u}", "events": [EVENT, f"part{u % GROUPS}", "spare"]}) for u in range(streams)]

@@ -17,8 +17,9 @@ typedef struct options_t {
     const char *server;
     uint32_t streams;
     uint32_t settle_ms;
-    uint32_t storm;  /* messages missed in a resume storm, 0 = none */
-    uint32_t probes; /* streams that stay open in the storm */
+    uint32_t storm;    /* messages missed in a resume storm, 0 = none */
+    uint32_t probes;   /* streams that stay open in the storm */
+    uint64_t baseline; /* user memory before anything was stored in the server; 0 = as it is now */
     load_phase_t phases[MAX_PHASES];
     size_t n_phases;
 } options_t;
@@ -40,6 +41,7 @@ static const struct option long_options[] = {{"server", required_argument, NULL,
                                              {"phase", required_argument, NULL, 'm'},
                                              {"spin", no_argument, NULL, 'x'},
                                              {"storm", required_argument, NULL, 'z'},
+                                             {"baseline", required_argument, NULL, 'M'},
                                              {NULL, 0, NULL, 0}};
 
 /* NAME,messages,window,rate,publishers,batch,directed */
@@ -128,6 +130,9 @@ static void read_option(int c, options_t *options, load_run_t *run)
     case 'x':
         run->spin = true;
         break;
+    case 'M':
+        options->baseline = strtoull(optarg, NULL, 10);
+        break;
     case 'z':
         if (sscanf(optarg, "%u,%u", &options->storm, &options->probes) != 2)
             errx(2, "--storm: messages,probes expected, got %s", optarg);
@@ -197,6 +202,8 @@ static void measure(load_run_t *run, const options_t *options, FILE *out)
 {
     load_procs_t closed, open, after;
     load_procs_all(run->root, &closed);
+    if (options->baseline)
+        closed.pss = options->baseline;
     fprintf(out, "{\"streams\": %u, ", options->streams);
     load_run_open(run, 0, false, "connect", out);
     settle(run, options->settle_ms);

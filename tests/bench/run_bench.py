@@ -45,8 +45,11 @@ class Bench:
     def measure(self, name, scenario, streams):
         server = self.make(name)
         try:
-            server.start(scenario, streams)
-            command = [str(self.programs / "bench-load"), "--server", f"127.0.0.1:{server.port}", "--root", str(server.pid())]
+            server.start()
+            baseline = user_memory(server.pid())
+            server.prepare(scenario, streams)
+            command = [str(self.programs / "bench-load"), "--server", f"127.0.0.1:{server.port}"]
+            command += ["--root", str(server.pid()), "--baseline", str(baseline)]
             command += server.load_args(scenario) + scenario.arguments(streams, name)
             done = subprocess.run(command, capture_output=True, text=True, timeout=600)
             if done.returncode:
@@ -54,6 +57,23 @@ class Bench:
             return json.loads(done.stdout)
         finally:
             server.stop()
+
+
+def user_memory(root):
+    """PSS of a process and its descendants, in bytes."""
+    total = 0
+    for pid in [root, *descendants(root)]:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            total += 1024 * sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+    return total
+
+
+def descendants(pid):
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *descendants(child)]
+    return found
 
 
 def machine():
