@@ -17,6 +17,7 @@ class Scenario:
     rounds: dict = field(default_factory=lambda: {"quick": 3, "full": 5})
     servers: tuple = ("raw", "nchan-1", "nchan-2", "mod_sse")
     users: bool = False  # each stream has a user of its own, 3 events and 1 group
+    logins: bool = False  # each stream brings the session cookie of a Django user
     directed: bool = False  # each message goes to one user
     storm: str = ""  # messages missed, streams that stay
     needs_batch: tuple = ()  # phases that only mod_sse can run
@@ -78,9 +79,18 @@ SCENARIOS = {
             servers=("nchan-1", "nchan-2", "mod_sse"),
             storm="100,50",
         ),
+        Scenario(
+            "login",
+            "connects with a Django session in PostgreSQL: read by mod_sse, or asked of Django under mod_wsgi",
+            (),
+            {"quick": (1000,), "full": (5000,)},
+            servers=("nchan+Django", "mod_sse"),
+            logins=True,
+            settle=200,
+        ),
     )
 }
 
 # Sets that `script/bench quick` and `script/bench full` run.
 QUICK = ("event", "user")
-FULL = ("event", "user", "directed", "publish", "storm")
+FULL = ("event", "user", "directed", "publish", "storm", "login")

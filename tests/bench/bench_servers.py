@@ -49,8 +49,8 @@ class Program:
         logs = [self.dir / "console", self.dir / "error.log"]
         return "".join(p.read_text(errors="replace")[-3000:] for p in logs if p.exists())
 
-    def pid(self):
-        return self.process.pid
+    def pids(self):
+        return [self.process.pid]
 
     def stop(self):
         if self.process:
@@ -86,6 +86,7 @@ class Nchan(Program):
         super().__init__()
         self.workers = workers
         self.name = f"nchan-{workers}"
+        self.upstreams = self.locations = ""
 
     def command(self):
         temporary = "".join(
@@ -110,6 +111,7 @@ http {{
     nchan_shared_memory_size 1g;
     nchan_message_buffer_length 1000;
     nchan_message_timeout 1h;
+    {self.upstreams}
     server {{
         listen 127.0.0.1:{self.port} backlog=4096 {"reuseport" if self.workers > 1 else ""};
         nchan_subscriber_first_message newest;
@@ -124,6 +126,7 @@ http {{
             nchan_channel_id u$arg_u {EVENT} part$arg_g spare g$arg_g;
         }}
         location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; }}
+        {self.locations}
     }}
 }}
 """)
@@ -148,7 +151,7 @@ _USERS = """
     Require valid-user
 </Location>
 """
-_EVENTS = """
+EVENTS = """
 <Location /event>
     SetHandler sse-stream
     SSEAnonymous On
@@ -159,8 +162,9 @@ _EVENTS = """
     SSEAdminKeyFile "{dir}/keys"
 </Location>
 """
+WITHOUT = ("mime",)  # wants a file of types, and there are no files
 WORKERS = 50
-_MPM = f"""
+MPM = f"""
 ListenBacklog 4096
 ServerLimit 2
 StartServers 2
@@ -180,13 +184,19 @@ class ModSse:
 
     def __init__(self, bench):
         self.httpd = Httpd(bench.stage)
-        self.httpd.configure(server=bench.directives, locations=_EVENTS + _USERS, modules=["authn_anon"], mpm_settings=_MPM)
+        self.bench = bench
+        self.port = self.httpd.port
+
+    def configure(self):
+        self.httpd.configure(
+            server=self.bench.directives, locations=EVENTS + _USERS, modules=["authn_anon"], without=WITHOUT, mpm_settings=MPM
+        )
+
+    def start(self):
+        self.configure()
         # nginx writes no access log here either.
         conf = self.httpd.conf.read_text().splitlines()
         self.httpd.conf.write_text("\n".join(line for line in conf if not line.startswith(("LogFormat ", "CustomLog "))) + "\n")
-        self.port = self.httpd.port
-
-    def start(self):
         self.httpd.start()
         wait_until(self.httpd.hub_pid, 10, "the hub runs")
         self._warm()
@@ -229,8 +239,8 @@ class ModSse:
     def problems(self):
         return self.httpd.console() + "\n".join(self.httpd.log.lines()[-20:])
 
-    def pid(self):
-        return self.httpd.process.pid
+    def pids(self):
+        return [self.httpd.process.pid]
 
     def stop(self):
         try:

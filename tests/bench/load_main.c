@@ -79,6 +79,16 @@ static uint32_t number(const char *text)
     return (uint32_t)n;
 }
 
+static void add_root(load_run_t *run, uint32_t pid)
+{
+    size_t i = 0;
+    while (i < LOAD_MAX_ROOTS && run->roots.pid[i])
+        i++;
+    if (i == LOAD_MAX_ROOTS)
+        errx(2, "--root: at most %d", LOAD_MAX_ROOTS);
+    run->roots.pid[i] = (pid_t)pid;
+}
+
 static void read_option(int c, options_t *options, load_run_t *run)
 {
     switch (c) {
@@ -116,7 +126,7 @@ static void read_option(int c, options_t *options, load_run_t *run)
         run->data_size = number(optarg);
         break;
     case 'R':
-        run->root = (pid_t)number(optarg);
+        add_root(run, number(optarg));
         break;
     case 'f':
         run->in_flight = number(optarg);
@@ -175,7 +185,7 @@ static void resume_storm(load_run_t *run, const options_t *options, FILE *out)
     uint32_t next = options->probes;
     run->in_flight = 2000; /* at once, but within the listening queue of every server */
     load_run_begin(run, &live);
-    load_procs_cpu(run->root, &before);
+    load_procs_cpu(&run->roots, &before);
     uint64_t began = load_samples_now();
     load_samples_clear(&run->opened);
     for (uint32_t served = options->probes; served < run->set.n_streams;) {
@@ -186,7 +196,7 @@ static void resume_storm(load_run_t *run, const options_t *options, FILE *out)
             served++;
     }
     double seconds = (double)(load_samples_now() - began) / 1e9;
-    load_procs_cpu(run->root, &after);
+    load_procs_cpu(&run->roots, &after);
     uint32_t n = run->set.n_streams - options->probes;
     fprintf(out,
             ", \"storm\": {\"streams\": %u, \"missed\": %u, \"seconds\": %.4f, "
@@ -201,19 +211,19 @@ static void resume_storm(load_run_t *run, const options_t *options, FILE *out)
 static void measure(load_run_t *run, const options_t *options, FILE *out)
 {
     load_procs_t closed, open, after;
-    load_procs_all(run->root, &closed);
+    load_procs_all(&run->roots, &closed);
     if (options->baseline)
         closed.pss = options->baseline;
     fprintf(out, "{\"streams\": %u, ", options->streams);
     load_run_open(run, 0, false, "connect", out);
     settle(run, options->settle_ms);
-    load_procs_all(run->root, &open);
+    load_procs_all(&run->roots, &open);
     print_memory(&closed, &open, options->streams, "memory_open", out);
     for (size_t i = 0; i < options->n_phases; i++) {
         fputs(", ", out);
         load_run_phase(run, &options->phases[i], out);
     }
-    load_procs_all(run->root, &after);
+    load_procs_all(&run->roots, &after);
     print_memory(&closed, &after, options->streams, "memory_used", out);
     if (options->storm)
         resume_storm(run, options, out);

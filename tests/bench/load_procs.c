@@ -38,7 +38,7 @@ static pid_t parent_of(pid_t pid)
     return parent;
 }
 
-static size_t list_tree(pid_t root, pid_t *out_pids)
+static size_t list_tree(const load_roots_t *roots, pid_t *out_pids)
 {
     static proc_t all[32768];
     size_t n_all = 0, n = 0;
@@ -52,7 +52,10 @@ static size_t list_tree(pid_t root, pid_t *out_pids)
         all[n_all++] = (proc_t){pid, parent_of(pid)};
     }
     closedir(dir);
-    out_pids[n++] = root;
+    for (size_t i = 0; i < LOAD_MAX_ROOTS; i++) {
+        if (roots->pid[i])
+            out_pids[n++] = roots->pid[i];
+    }
     for (size_t done = 0; done < n; done++) {
         for (size_t i = 0; i < n_all && n < MAX_PROCESSES; i++) {
             if (all[i].parent == out_pids[done])
@@ -127,11 +130,11 @@ static uint64_t tcp_buffers(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void read_tree(pid_t root, bool memory, load_procs_t *out_procs)
+static void read_tree(const load_roots_t *roots, bool memory, load_procs_t *out_procs)
 {
     pid_t pids[MAX_PROCESSES];
     load_procs_t sum = {0};
-    size_t n = root ? list_tree(root, pids) : 0;
+    size_t n = list_tree(roots, pids);
     for (size_t i = 0; i < n; i++) {
         sum.cpu_ns += process_cpu(pids[i]);
         if (memory) {
@@ -146,12 +149,12 @@ static void read_tree(pid_t root, bool memory, load_procs_t *out_procs)
     *out_procs = sum;
 }
 
-void load_procs_cpu(pid_t root, load_procs_t *out_procs)
+void load_procs_cpu(const load_roots_t *roots, load_procs_t *out_procs)
 {
-    read_tree(root, false, out_procs);
+    read_tree(roots, false, out_procs);
 }
 
-void load_procs_all(pid_t root, load_procs_t *out_procs)
+void load_procs_all(const load_roots_t *roots, load_procs_t *out_procs)
 {
-    read_tree(root, true, out_procs);
+    read_tree(roots, true, out_procs);
 }

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a server has used: a process and all its descendants, read from /proc at one moment. */
+/* What a server has used: processes and all their descendants, read from /proc at one moment. */
 #ifndef LOAD_PROCS_H
 #define LOAD_PROCS_H
 
 #include <stdint.h>
 #include <sys/types.h>
+
+enum { LOAD_MAX_ROOTS = 4 };
+
+/* The server's first processes; unused entries are 0. */
+typedef struct load_roots_t {
+    pid_t pid[LOAD_MAX_ROOTS];
+} load_roots_t;
 
 typedef struct load_procs_t {
     uint64_t cpu_ns; /* time on a CPU of all threads, user and system */
@@ -14,9 +21,9 @@ typedef struct load_procs_t {
     unsigned n_processes;
 } load_procs_t;
 
-/* CPU only: cheap enough for the edges of a timed phase. `root` = 0 gives zeros. */
-void load_procs_cpu(pid_t root, load_procs_t *out_procs);
+/* CPU only: cheap enough for the edges of a timed phase. No root gives zeros. */
+void load_procs_cpu(const load_roots_t *roots, load_procs_t *out_procs);
 /* CPU and memory: reading PSS walks page tables and takes milliseconds. */
-void load_procs_all(pid_t root, load_procs_t *out_procs);
+void load_procs_all(const load_roots_t *roots, load_procs_t *out_procs);
 
 #endif

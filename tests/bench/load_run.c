@@ -114,7 +114,7 @@ void load_run_open(load_run_t *run, uint32_t first, bool resume, const char *nam
 {
     load_procs_t before, after;
     uint32_t next = first, n = run->set.n_streams - first;
-    load_procs_cpu(run->root, &before);
+    load_procs_cpu(&run->roots, &before);
     uint64_t began = run->progress_at = load_samples_now();
     load_samples_clear(&run->opened);
     while (run->set.n_ready < run->set.n_streams) {
@@ -123,7 +123,7 @@ void load_run_open(load_run_t *run, uint32_t first, bool resume, const char *nam
         load_run_pump(run, 100);
     }
     double seconds = (double)(load_samples_now() - began) / 1e9;
-    load_procs_cpu(run->root, &after);
+    load_procs_cpu(&run->roots, &after);
     fprintf(out, "\"%s\": {\"streams\": %u, \"seconds\": %.4f, \"per_second\": %.1f, ", name, n,
             seconds, n / seconds);
     print_cpu(&before, &after, n, out);
@@ -224,12 +224,12 @@ void load_run_phase(load_run_t *run, const load_phase_t *phase, FILE *out)
     load_procs_t before, after;
     uint64_t bytes = run->set.bytes;
     load_run_begin(run, phase);
-    load_procs_cpu(run->root, &before);
+    load_procs_cpu(&run->roots, &before);
     uint64_t began = load_samples_now();
     while (load_run_step(run, phase, began))
         ;
     double seconds = (double)(load_samples_now() - began) / 1e9;
-    load_procs_cpu(run->root, &after);
+    load_procs_cpu(&run->roots, &after);
     fprintf(out, "\"%s\": {\"messages\": %u, \"deliveries\": %llu, \"seconds\": %.4f, ",
             phase->name, phase->messages, (unsigned long long)run->delivered, seconds);
     fprintf(out, "\"messages_per_second\": %.1f, \"deliveries_per_second\": %.1f, ",

@@ -32,7 +32,7 @@ typedef struct load_message_t {
 
 typedef struct load_run_t {
     /* options */
-    pid_t root;         /* first process of the server */
+    load_roots_t roots; /* the server's first processes */
     uint32_t in_flight; /* streams being opened at once */
     size_t data_size;
     const char *publish_path; /* templates */

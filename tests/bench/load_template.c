@@ -32,6 +32,9 @@ char *load_template_fill(const char *text, const load_values_t *values, size_t *
         case 'u':
             fprintf(out, "%u", values->user);
             break;
+        case 'z':
+            fprintf(out, "%08u", values->user);
+            break;
         case 'g':
             fprintf(out, "%u", values->groups ? values->user % values->groups : 0);
             break;

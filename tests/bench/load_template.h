@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 typedef struct load_values_t {
-    uint32_t user;   /* %u: number of the stream, which is its user's too */
+    uint32_t user;   /* %u, and as 8 digits %z: number of the stream, which is its user's */
     uint32_t groups; /* %g: user modulo this */
     uint32_t seq;    /* in %s: {"seq":"00000042","pad":"xxx…"} of data_size bytes */
     size_t data_size;

@@ -14,6 +14,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "support"))
 
 import bench_report as report  # noqa: E402
+from bench_logins import ModSseLogin, NchanLogin  # noqa: E402
 from bench_scenarios import FULL, QUICK, SCENARIOS  # noqa: E402
 from bench_servers import ModSse, Nchan, Raw  # noqa: E402
 from stage import Stage  # noqa: E402
@@ -38,18 +39,26 @@ class Bench:
         if self._stage:
             self._stage.remove()
 
-    def make(self, name):
-        kinds = {"raw": lambda: Raw(self), "nchan-1": lambda: Nchan(self, 1), "nchan-2": lambda: Nchan(self, 2)}
-        return kinds.get(name, lambda: ModSse(self))()
+    def make(self, name, scenario, streams):
+        kinds = {
+            "raw": lambda: Raw(self),
+            "nchan-1": lambda: Nchan(self, 1),
+            "nchan-2": lambda: Nchan(self, 2),
+            "nchan+Django": lambda: NchanLogin(self, streams),
+            "mod_sse": lambda: ModSseLogin(self, streams) if scenario.logins else ModSse(self),
+        }
+        return kinds[name]()
 
     def measure(self, name, scenario, streams):
-        server = self.make(name)
+        server = self.make(name, scenario, streams)
         try:
             server.start()
-            baseline = user_memory(server.pid())
+            baseline = sum(user_memory(pid) for pid in server.pids())
             server.prepare(scenario, streams)
             command = [str(self.programs / "bench-load"), "--server", f"127.0.0.1:{server.port}"]
-            command += ["--root", str(server.pid()), "--baseline", str(baseline)]
+            for pid in server.pids():
+                command += ["--root", str(pid)]
+            command += ["--baseline", str(baseline)]
             command += server.load_args(scenario) + scenario.arguments(streams, name)
             done = subprocess.run(command, capture_output=True, text=True, timeout=600)
             if done.returncode:

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers for connects with a login: the same Django site, sessions in PostgreSQL, asked by nchan through mod_wsgi for every stream,
+or read by mod_sse itself."""
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from backends import PostgresServer
+from bench_servers import EVENTS, MPM, WITHOUT, ModSse, Nchan
+from httpd_server import Httpd
+from stage import give, make_directory
+
+SITE = os.path.join(os.path.dirname(__file__), "bench_site.py")
+COOKIE = "Cookie: sessionid=benchbenchbenchbenchbenc%z"
+PYTHON = "/usr/bin/python3"
+
+
+def first_cookie():
+    name, value = COOKIE.replace("%z", "00000000").split(": ")
+    return {name: value}
+
+
+class Site:
+    """The database with its users and sessions, and the directory from which mod_wsgi runs the view."""
+
+    def __init__(self):
+        self.dir = make_directory("mod_sse-site-")
+        self.script = self.dir / "site.wsgi"
+        self.database = None
+
+    def start(self, users):
+        self.database = PostgresServer()
+        self.database.create_database("bench")
+        (self.dir / "port").write_text(f"{self.database.port}\n")
+        with open(SITE) as source:
+            self.script.write_text(source.read())
+        give(self.dir)
+        done = subprocess.run([PYTHON, SITE, str(users)], env=dict(os.environ, BENCH_SITE=str(self.dir)), capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(done.stderr)
+
+    def secret_key(self):
+        line = next(line for line in self.script.read_text().splitlines() if line.startswith("SECRET_KEY = "))
+        return line.split('"')[1]
+
+    def remove(self):
+        if self.database:
+            self.database.remove()
+        for path in self.dir.rglob("*"):
+            path.unlink()
+        self.dir.rmdir()
+
+
+class NchanLogin(Nchan):
+    """nchan_authorize_request to Django under mod_wsgi in daemon mode: two processes of four threads, kept connections to it and from
+    it to the database."""
+
+    def __init__(self, bench, users):
+        super().__init__(bench, 1)
+        self.name = "nchan+Django"
+        self.users = users
+        self.site = Site()
+        self.httpd = Httpd(bench.stage)
+        self.httpd.configure(
+            modules=["wsgi"],
+            without=WITHOUT,
+            mpm_settings=MPM,
+            locations=f"""
+WSGIDaemonProcess bench processes=2 threads=4 user=www-data
+WSGIProcessGroup bench
+WSGIApplicationGroup %{{GLOBAL}}
+WSGIScriptAlias / {self.site.script}
+<Directory {self.site.dir}>
+    Require all granted
+</Directory>
+""",
+        )
+        conf = self.httpd.conf.read_text().splitlines()
+        unwanted = ("LogFormat ", "CustomLog ", "SSE", "LoadModule sse_module", "LoadModule status_module", "ExtendedStatus", "LogLevel")
+        text = "\n".join(line for line in conf if not line.startswith(unwanted))
+        self.httpd.conf.write_text(text.replace("<Location /server-status>\nSetHandler server-status\n</Location>\n", "") + "\n")
+        self.locations = f"""
+        location = /login {{
+            nchan_subscriber eventsource;
+            nchan_authorize_request /authorize;
+            nchan_channel_id bench;
+        }}
+        location = /authorize {{
+            internal;
+            proxy_pass http://django;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
+"""
+        self.upstreams = f"upstream django {{ server 127.0.0.1:{self.httpd.port}; keepalive 32; }}"
+
+    def start(self):
+        self.site.start(self.users)
+        self.httpd.start()
+        super().start()
+
+    def prepare(self, scenario, streams):
+        # Both of Django's processes have loaded, and their threads connected, before anything is timed.
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: self.httpd.fetch("/authorize", headers=first_cookie()).status, range(200)))
+        if set(answers) != {200}:
+            raise AssertionError(f"Django does not know the session: {answers}")
+
+    def pids(self):
+        return [self.process.pid, self.httpd.process.pid, self.site.database.process.pid]
+
+    def stop(self):
+        try:
+            super().stop()
+        finally:
+            self.httpd.stop()
+            self.httpd.remove()
+            self.site.remove()
+
+    def load_args(self, scenario):
+        return ["--path", "/login", "--header", COOKIE, "--ready", ": hi"]
+
+
+class ModSseLogin(ModSse):
+    """SSESession db: mod_dbd reads session, user and groups from the site's database."""
+
+    name = "mod_sse"
+
+    def __init__(self, bench, users):
+        self.users = users
+        self.site = Site()
+        super().__init__(bench)
+
+    def start(self):
+        self.site.start(self.users)
+        super().start()
+
+    def configure(self):
+        (self.httpd.dir / "secret").write_text(self.site.secret_key() + "\n")
+        port = self.site.database.port
+        server = f"""
+DBDriver pgsql
+DBDParams "host=127.0.0.1 port={port} dbname=bench user=postgres connect_timeout=5 options='-c statement_timeout=5000'"
+DBDMin 2
+DBDKeep 8
+DBDMax 16
+DBDExptime 300
+"""
+        login = """
+<Location /login>
+    SetHandler sse-stream
+    SSESession db
+    SSESecretKeyFile "{dir}/secret"
+    SSEAllowEvents **
+</Location>
+"""
+        self.httpd.configure(server=server + self.bench.directives, locations=EVENTS + login, without=WITHOUT, mpm_settings=MPM)
+
+    def prepare(self, scenario, streams):
+        answer = self.httpd.fetch("/login", method="HEAD", headers=first_cookie())
+        if answer.status != 200:
+            raise AssertionError(f"mod_sse does not know the session: {answer.status}")
+
+    def pids(self):
+        return [self.httpd.process.pid, self.site.database.process.pid]
+
+    def stop(self):
+        try:
+            super().stop()
+        finally:
+            self.site.remove()
+
+    def load_args(self, scenario):
+        return ["--path", "/login?event=bench", "--header", COOKIE, "--ready", "event: stream-open"]
