@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Django's caches as the cache and cached_db engines read them: one key, one value. The kinds stand
+ * in one table, by URL scheme. */
+#ifndef SSE_STORE_H
+#define SSE_STORE_H
+
+#include "session/lookup.h"
+#include "session/storeconn.h"
+
+/* What a cache may answer for one key; a larger answer is broken off. */
+#define SSE_STORE_VALUE_MAX (2 * 1024 * 1024)
+
+typedef struct sse_store_t sse_store_t;
+
+typedef struct sse_stored_t {
+    sse_str_t value;
+    int64_t expires; /* UNIX seconds; 0 = not known */
+} sse_stored_t;
+
+/* APR_NOTFOUND: the cache has no such key (or it has expired). APR_ENOSPC: its value is too large.
+ * Anything else: no answer. */
+typedef apr_status_t sse_store_get_fn(sse_store_t *store, sse_lookup_t *l, const char *key,
+                                      sse_stored_t *out);
+
+sse_store_get_fn sse_store_redis_get, sse_store_memcached_get, sse_store_filecache_get,
+    sse_store_dbcache_get;
+
+/* Read by threads at once, never written after sse_session_open but for `idle` (locked) and
+ * `last_warning` (atomic). */
+struct sse_store_t {
+    sse_store_get_fn *get;
+    sse_endpoint_t endpoint; /* redis, memcached */
+    const char *user, *password;
+    const char *database;
+    int timeout_ms;
+    const char *directory; /* file caches */
+    const char *shown;     /* for messages: the URL without its password */
+    bool keyed;            /* prefix or version were given */
+    const char *prefix, *version;
+    sse_idle_t *idle;
+    int64_t last_warning; /* seconds of CLOCK_MONOTONIC */
+};
+
+/* Reads a cache URL. NULL, or a sentence about what is wrong and what is allowed. */
+const char *sse_store_parse(const char *url, apr_pool_t *pool, sse_store_t *out);
+
+/* True at most once in ten seconds for each store: so often may its state be written to the log. */
+bool sse_store_may_warn(sse_store_t *store);
+
+#endif

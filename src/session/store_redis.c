@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions in Redis, the session layer's only use of hiredis: its command formatter and its reply
+ * reader, without its I/O, since hiredis resolves and reads without a deadline for the whole. Runs
+ * in httpd's workers. */
+#include "core/log.h"
+#include "session/store.h"
+#include <apr_strings.h>
+#include <hiredis/hiredis.h>
+#include <unistd.h>
+
+/* A reply with its framing, two of them. */
+#define REPLY_MAX (SSE_STORE_VALUE_MAX + 1024)
+
+typedef struct redis_t {
+    int fd;
+    int64_t deadline;
+    redisReader *reader;
+    size_t received;
+    char error[160];
+} redis_t;
+
+static apr_status_t send_command(redis_t *r, int argc, const char **argv)
+{
+    char *text = NULL;
+    size_t lengths[3];
+    int n;
+    apr_status_t rv;
+
+    for (int i = 0; i < argc; i++)
+        lengths[i] = strlen(argv[i]);
+    n = redisFormatCommandArgv(&text, argc, argv, lengths);
+    if (n < 0)
+        return APR_ENOMEM;
+    rv = sse_storeconn_send(r->fd, (sse_str_t){text, (size_t)n}, r->deadline);
+    redisFreeCommand(text);
+    return rv;
+}
+
+/* Only single values are asked for: an array could make the reader reserve room for any number of
+ * elements. */
+static bool starts_single(const redisReader *reader)
+{
+    return strchr("$:+-_", reader->buf[reader->pos]) != NULL;
+}
+
+static apr_status_t read_reply(redis_t *r, redisReply **out)
+{
+    bool started = false;
+    char buf[16 * 1024];
+
+    for (;;) {
+        void *reply = NULL;
+        size_t n;
+        apr_status_t rv;
+
+        if (!started && r->reader->pos < r->reader->len) {
+            if (!starts_single(r->reader))
+                return APR_EINVAL;
+            started = true;
+        }
+        if (started) {
+            if (redisReaderGetReply(r->reader, &reply) != REDIS_OK)
+                return APR_EINVAL;
+            if (reply) {
+                *out = reply;
+                return APR_SUCCESS;
+            }
+        }
+        rv = sse_storeconn_recv(r->fd, buf, sizeof buf, r->deadline, &n);
+        if (rv != APR_SUCCESS)
+            return rv;
+        r->received += n;
+        if (r->received > REPLY_MAX)
+            return APR_ENOSPC;
+        if (redisReaderFeed(r->reader, buf, n) != REDIS_OK)
+            return APR_ENOMEM;
+    }
+}
+
+/* An error reply's text is the server's and goes to the log; it never holds the key. */
+static apr_status_t check_reply(redis_t *r, const redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR)
+        return APR_SUCCESS;
+    apr_snprintf(r->error, sizeof r->error, "%.*s", reply->len > 120 ? 120 : (int)reply->len,
+                 reply->str);
+    return APR_EGENERAL;
+}
+
+static apr_status_t command_ok(redis_t *r, int argc, const char **argv)
+{
+    redisReply *reply = NULL;
+    apr_status_t rv = send_command(r, argc, argv);
+
+    if (rv == APR_SUCCESS)
+        rv = read_reply(r, &reply);
+    if (rv == APR_SUCCESS) {
+        rv = check_reply(r, reply);
+        if (rv == APR_SUCCESS && reply->type != REDIS_REPLY_STATUS)
+            rv = APR_EINVAL;
+        freeReplyObject(reply);
+    }
+    return rv;
+}
+
+/* Log in and choose the database, once for each connection. */
+static apr_status_t greet(redis_t *r, const sse_store_t *s)
+{
+    const char *auth[] = {"AUTH", s->user && *s->user ? s->user : s->password, s->password};
+    const char *select[] = {"SELECT", s->database};
+    apr_status_t rv = APR_SUCCESS;
+
+    if (s->password)
+        rv = command_ok(r, s->user && *s->user ? 3 : 2, auth);
+    if (rv == APR_SUCCESS && s->database && strcmp(s->database, "0") != 0)
+        rv = command_ok(r, 2, select);
+    return rv;
+}
+
+static apr_status_t get_value(redis_t *r, sse_lookup_t *l, const char *key, sse_stored_t *out)
+{
+    const char *get[] = {"GET", key}, *pttl[] = {"PTTL", key};
+    redisReply *value = NULL, *ttl = NULL;
+    apr_status_t rv = send_command(r, 2, get);
+
+    if (rv == APR_SUCCESS)
+        rv = send_command(r, 2, pttl);
+    if (rv == APR_SUCCESS)
+        rv = read_reply(r, &value);
+    if (rv == APR_SUCCESS)
+        rv = read_reply(r, &ttl);
+    if (rv == APR_SUCCESS)
+        rv = check_reply(r, value);
+    if (rv != APR_SUCCESS)
+        goto cleanup;
+
+    if (value->type == REDIS_REPLY_NIL) {
+        rv = APR_NOTFOUND;
+    } else if (value->type != REDIS_REPLY_STRING) {
+        rv = APR_EINVAL;
+    } else {
+        out->value = (sse_str_t){apr_pmemdup(l->pool, value->str, value->len), value->len};
+        /* PTTL may be refused by an ACL and is -1 for a key without end: then the end is not known.
+         */
+        out->expires = ttl->type == REDIS_REPLY_INTEGER && ttl->integer > 0
+                           ? (l->req->now + ttl->integer * 1000) / 1000000
+                           : 0;
+    }
+
+cleanup:
+    if (value)
+        freeReplyObject(value);
+    if (ttl)
+        freeReplyObject(ttl);
+    return rv;
+}
+
+/* One try; *out_reused tells whether it went over a connection that had been idle, which a server
+ * may just have closed. */
+static apr_status_t try_get(sse_store_t *s, sse_lookup_t *l, redis_t *r, const char *key,
+                            bool *out_reused, sse_stored_t *out)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    r->reader = redisReaderCreate();
+    if (!r->reader)
+        return APR_ENOMEM;
+    r->received = 0;
+    r->fd = *out_reused ? sse_idle_take(s->idle) : -1;
+    *out_reused = r->fd >= 0;
+    if (!*out_reused)
+        rv = sse_storeconn_open(&s->endpoint, r->deadline, &r->fd);
+    if (rv != APR_SUCCESS)
+        goto cleanup;
+    if (!*out_reused)
+        rv = greet(r, s);
+    if (rv == APR_SUCCESS)
+        rv = get_value(r, l, key, out);
+    /* Two whole replies were read in these cases, so that the connection is in step. */
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND)
+        sse_idle_give(s->idle, r->fd);
+    else
+        close(r->fd);
+
+cleanup:
+    redisReaderFree(r->reader);
+    return rv;
+}
+
+apr_status_t sse_store_redis_get(sse_store_t *s, sse_lookup_t *l, const char *key,
+                                 sse_stored_t *out)
+{
+    redis_t r = {.deadline = sse_storeconn_deadline(s->timeout_ms)};
+    bool reused = true;
+    char why[120];
+    apr_status_t rv = try_get(s, l, &r, key, &reused, out);
+
+    if (reused && rv != APR_SUCCESS && rv != APR_NOTFOUND && rv != APR_ENOSPC && rv != APR_TIMEUP) {
+        reused = false;
+        rv = try_get(s, l, &r, key, &reused, out);
+    }
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC)
+        return rv;
+    l->detail = "the session cache did not answer";
+    if (sse_store_may_warn(s))
+        sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", s->shown,
+                r.error[0] ? r.error : apr_strerror(rv, why, sizeof why));
+    return rv;
+}
