@@ -6,16 +6,18 @@ and survive a fork: connections belong to a thread and a process.
 """
 
 import threading
-from typing import Any, Dict, List, Mapping, Optional
+import time
+from typing import Any, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from ..conf import sse_settings
-from .base import Answer, Transport
+from ..exceptions import SSEError, Unavailable
+from .base import Answer, Transport, logger
 
-__all__ = ["Answer", "Transport", "call", "call_quietly", "get_transport", "item_path", "override_transport", "pages"]
+__all__ = ["Answer", "Transport", "call", "call_quietly", "get_transport", "override_transport", "pages"]
 
 _lock = threading.Lock()
 _current: Optional[Transport] = None
@@ -94,21 +96,24 @@ def call(
     return get_transport().call(method, path, body, query=query, timeout=timeout)
 
 
+# After a failure, calls that nobody waits for give up soon: a thousand deleted sessions must not take a thousand time-outs.
+HURRY_SECONDS = 10.0
+HURRY_TIMEOUT = 0.2
+_hurry_until = 0.0
+
+
 def call_quietly(what: str, method: str, path: str, body: Any = None, *, query: Optional[Mapping[str, Any]] = None) -> Optional[Answer]:
     """For what follows from something Django has already done (a logout, a deleted row): a failure is logged, never raised."""
-    from ..exceptions import SSEError
-    from .base import logger
-
+    global _hurry_until
+    now = time.monotonic()
     try:
-        return call(method, path, body, query=query)
+        return call(method, path, body, query=query, timeout=HURRY_TIMEOUT if now < _hurry_until else None)
+    except Unavailable as err:
+        _hurry_until = time.monotonic() + HURRY_SECONDS
+        logger.error("%s was not passed on to the event server: %s", what, err)
     except (SSEError, ImproperlyConfigured) as err:
         logger.error("%s was not passed on to the event server: %s", what, err)
-        return None
-
-
-def item_path(collection: str, name: str) -> Dict[str, Any]:
-    """Arguments for ``call``: the path of a named item, its name in the query so that it may hold any character."""
-    return {"path": collection, "query": {"name": name}}
+    return None
 
 
 def pages(path: str, member: str, query: Optional[Mapping[str, Any]] = None) -> List[Any]:
