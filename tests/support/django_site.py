@@ -94,15 +94,18 @@ class DjangoSite:
         """What httpd reads as SSESecretKeyFile."""
         (self.httpd.dir / "session.keys").write_text("\n".join(keys) + "\n")
 
-    def manage(self, *arguments, stdin=None):
-        """Runs manage.py as httpd's user and returns what it printed."""
+    def _process(self):
         env = {"PATH": "/usr/bin:/bin", "DJANGO_SETTINGS_MODULE": "test_settings", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.app), "LANG": "C.UTF-8"}
-        identity = {}
+        settings = {"cwd": self.app, "env": env}
         if os.geteuid() == 0:
             entry = pwd.getpwnam(RUN_AS)
-            identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+            settings.update(user=entry.pw_uid, group=entry.pw_gid, extra_groups=[])
+        return settings
+
+    def manage(self, *arguments, stdin=None):
+        """Runs manage.py as httpd's user and returns what it printed."""
         done = subprocess.run(
-            ["/usr/bin/python3", "manage.py", *arguments], cwd=self.app, env=env, input=stdin, capture_output=True, text=True, timeout=120, **identity
+            ["/usr/bin/python3", "manage.py", *arguments], input=stdin, capture_output=True, text=True, timeout=120, **self._process()
         )
         if done.returncode:
             sys.stderr.write(done.stdout + done.stderr)
@@ -186,3 +189,7 @@ class DjangoSite:
             timeout=30,
         )
         assert answer.status in (200, 302), answer.status
+
+    def start_listener(self):
+        """manage.py sse_listen: presence as Django signals. The caller ends it."""
+        return subprocess.Popen(["/usr/bin/python3", "manage.py", "sse_listen", "--quiet"], stdin=subprocess.DEVNULL, **self._process())
