@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -10,17 +11,14 @@ import pytest
 from event_stream import fetch
 from ports import free_port
 from selenium.webdriver.common.by import By
-from stage import TOP
+from stage import TOP, make_directory
 from waiting import wait_until
 
 
 @pytest.fixture
 def demo(tmp_path):
     log = tmp_path / "out"
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    temporary = make_directory("mod_sse-test-demo-")
     port = free_port()
     with open(log, "wb") as out:
         process = subprocess.Popen(
@@ -35,6 +33,7 @@ def demo(tmp_path):
     if process.poll() is None:
         process.kill()
         process.wait(10)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def processes_naming(text):
