@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hub without httpd, and workers that misbehave: what does not decode closes its channel and nothing else."""
+
+import array
+import fcntl
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+
+import pytest
+from event_parser import EventParser
+from hub_process import HubProcess
+from stage import FLAVOUR, TOP
+from waiting import wait_until
+from wire_codec import ADMIN, ATTACH, BUSY, HELLO, OK, RELEASE, RESERVE, VERSION, encode, sealed_file
+
+
+@pytest.fixture
+def make_hub(stage):
+    hubs = []
+
+    def make(**conf):
+        hubs.append(HubProcess(stage.hub_program, sanitizer=FLAVOUR, **{"threads": 2, "presence_grace": 0, **conf}))
+        return hubs[-1]
+
+    yield make
+    problems = []
+    for hub in hubs:
+        if hub.process.poll() is None and hub.stop() != 0:
+            problems.append("the hub ended with %d: %s" % (hub.process.returncode, hub.log.read_text()))
+        hub.end()
+        problems += hub.problems()
+        hub.remove()
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+def alive(hub):
+    channel = hub.channel()
+    assert channel.admin("GET", "/presence").status == 200
+    channel.close()
+
+
+def closed(channel):
+    """The hub has closed this channel."""
+    channel.sock.settimeout(10)
+    try:
+        return channel.sock.recv(65536) == b""
+    except ConnectionResetError:
+        return True
+
+
+def attach(channel, **reservation):
+    reserved = channel.reserve(**reservation)
+    assert reserved.verdict == OK
+    near, far = socket.socketpair()
+    near.settimeout(20)
+    channel.attach(reserved.ticket, far)
+    far.close()
+    return near
+
+
+def read_until(sock, mark):
+    text = b""
+    while mark not in text:
+        chunk = sock.recv(65536)
+        assert chunk, text
+        text += chunk
+    return text
+
+
+def streams(channel):
+    return json.loads(channel.admin("GET", "/presence").body)["streams"]
+
+
+def test_stream(make_hub):
+    channel = make_hub().channel()
+    s = attach(channel, user="u", events=["e"])
+    read_until(s, b"stream-open")
+    reply = channel.admin("POST", "/publish", b'{"event":"e","data":{"a":1}}')
+    assert reply.status == 200
+    parser = EventParser()
+    parser.feed(read_until(s, b"\n\n"))
+    assert parser.events[-1].data == '{"a":1}' and parser.events[-1].id == json.loads(reply.body)["id"]
+
+
+def test_body_in_a_memory_file(make_hub):
+    channel = make_hub().channel()
+    s = attach(channel, user="u", events=["e"])
+    read_until(s, b"stream-open")
+    text = json.dumps("z" * 200000)
+    assert channel.admin("POST", "/publish", b'{"event":"e","data":%s}' % text.encode()).status == 200
+    read_until(s, b"z" * 200000)
+
+
+def test_end_of_the_parent_is_the_end(make_hub):
+    hub = make_hub()
+    s = attach(hub.channel(), user="u")
+    read_until(s, b"stream-open")
+    hub.parent.close()
+    assert b'"shutdown"' in read_until(s, b"stream-end") + s.recv(65536)
+    assert hub.process.wait(20) == 0
+
+
+def bad_datagrams():
+    good = encode(RESERVE, 1, ("u32", 0), "default", "u", "", ("u64", 0), ("u64", 0), "127.0.0.1", "", ("u32", 0), ("u32", 0))
+    rng = random.Random(7)
+    yield b"x"
+    yield struct.pack("<HHI", 2, RESERVE, 1) + good[8:]
+    yield struct.pack("<HHI", 1, 0, 1)
+    yield struct.pack("<HHI", 1, 99, 1)
+    yield good[:-1]
+    yield good + b"\0"
+    yield good[:8] + b"\xff" * (len(good) - 8)
+    yield encode(RESERVE, 1, ("u32", 0), "default", "u", "short session", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
+    yield encode(RESERVE, 1, ("u32", 0), "default", "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0xFFFFFFFF), ("u32", 0))
+    yield encode(RESERVE, 1, ("u32", 0), "r" * 1000, "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
+    yield encode(ATTACH, 1, ("u64", 1))  # without a descriptor
+    yield encode(HELLO, 1, ("u32", 1))
+    for _ in range(30):
+        broken = bytearray(good)
+        broken[rng.randrange(2)] ^= 1 << rng.randrange(8)
+        yield bytes(broken)
+
+
+def test_what_does_not_decode_closes_its_channel(make_hub):
+    hub = make_hub()
+    keeper = attach(hub.channel(), user="u")
+    read_until(keeper, b"stream-open")
+    for datagram in bad_datagrams():
+        channel = hub.channel()
+        channel.sock.send(datagram)
+        assert closed(channel), datagram
+        channel.close()
+    alive(hub)
+
+
+def test_random_bytes_everywhere(make_hub):
+    """At the rendezvous, too: only whole HELLOs make channels."""
+    hub = make_hub()
+    rng = random.Random(3)
+    for n in range(300):
+        data = rng.randbytes(rng.randint(1, 200))
+        if n % 2:
+            hub.rendezvous.send(data)
+        else:
+            near, far = socket.socketpair()
+            hub.rendezvous.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))])
+            far.close()
+            near.close()
+    alive(hub)
+
+
+def test_unknown_tickets(make_hub):
+    hub = make_hub()
+    channel = hub.channel()
+    near, far = socket.socketpair()
+    near.settimeout(10)
+    channel.attach(123456789, far)
+    far.close()
+    try:
+        assert near.recv(1) == b"", "the descriptor is closed unused"
+    except ConnectionResetError:
+        pass
+    other = hub.channel()
+    other.release(987654321)
+    alive(hub)
+    assert streams(hub.channel()) == 0
+
+
+def test_a_ticket_is_used_once(make_hub):
+    hub = make_hub()
+    channel = hub.channel()
+    reserved = channel.reserve(user="u")
+    ends = []
+    for _ in range(2):
+        near, far = socket.socketpair()
+        near.settimeout(10)
+        channel.attach(reserved.ticket, far)
+        far.close()
+        ends.append(near)
+    read_until(ends[0], b"stream-open")
+    try:
+        assert ends[1].recv(1) == b""
+    except ConnectionResetError:
+        pass
+    assert streams(hub.channel()) == 1
+
+
+def test_worker_that_dies_after_reserving(make_hub):
+    """Its ticket's place becomes free."""
+    hub = make_hub(max_streams=2)
+    keeper = hub.channel()
+    for _ in range(3):
+        channel = hub.channel()
+        assert wait_until(lambda c=channel: c.reserve(user="u").verdict == OK, 10, "a place is free")
+        channel.close()
+    wait_until(lambda: keeper.reserve(user="v").verdict == OK, 10, "the places of dead workers are free")
+
+
+def test_released_ticket_is_free(make_hub):
+    channel = make_hub(max_streams=1).channel()
+    for _ in range(5):
+        reserved = channel.reserve(user="u")
+        assert reserved.verdict == OK
+        channel.release(reserved.ticket)
+    reserved = channel.reserve(user="u")
+    assert reserved.verdict == OK
+    refused = channel.reserve(user="v")
+    assert refused.verdict == BUSY and refused.retry_after >= 1 and b"stream-end" in refused.body
+
+
+def test_body_file_must_be_sealed(make_hub):
+    hub = make_hub()
+    for size, seal in ((200000, False), (200 * 1024 * 1024, True)):
+        fd = os.memfd_create("body", os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, size)
+        if seal:
+            fcntl.fcntl(fd, 1033, 0x000F)
+        channel = hub.channel()
+        message = encode(ADMIN, 1, "default", "POST", "/publish", "", "application/json", "", "", "", b"")
+        channel.sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        os.close(fd)
+        channel.sock.settimeout(10)
+        answer = channel.sock.recv(65536)
+        # Either the channel is closed, or the request is answered by an error: it is never published.
+        assert answer == b"" or struct.unpack_from("<I", answer, 8)[0] in (400, 413)
+        channel.close()
+    alive(hub)
+
+
+def test_release_of_garbage(make_hub):
+    hub = make_hub()
+    channel = hub.channel()
+    channel.sock.send(struct.pack("<HHI", 1, RELEASE, 1))
+    assert closed(channel)
+    alive(hub)
+
+
+def test_only_httpds_user_may_say_hello(make_hub):
+    """A process of another user that got hold of the rendezvous is not heard. (Root runs this: it can be somebody else.)"""
+    hub = make_hub(uid=os.getuid())
+    alive(hub)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            hub.rendezvous.sendmsg(
+                [encode(HELLO, 0, ("u32", os.getpid()))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))]
+            )
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    far.close()
+    near.settimeout(10)
+    try:
+        assert near.recv(100) == b""
+    except ConnectionResetError:
+        pass
+    alive(hub)
+
+
+# ---- the command line ----
+
+
+def run_hub(stage, *arguments, conf=None):
+    fds = ()
+    if conf is not None:
+        fd = sealed_file(conf)
+        arguments = (*arguments, "--config-fd", str(fd))
+        fds = (fd,)
+    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1"}
+    done = subprocess.run([stage.hub_program, *arguments], pass_fds=fds, capture_output=True, text=True, timeout=30, env=env, stdin=subprocess.DEVNULL)
+    for fd in fds:
+        os.close(fd)
+    assert "Sanitizer" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    "conf",
+    ["", "{", "[]", '{"unknown": 1}', '{"threads": "two"}', '{"threads": -1}', '{"broker": 5}', '{"max_age": 1.5}', '{"broker": "pigeon://x"}'],
+)
+def test_wrong_configuration_is_named(stage, tmp_path, conf):
+    if conf.startswith('{"broker": "pi'):
+        conf = json.dumps({"broker": "pigeon://x", "state_dir": str(tmp_path)})
+    done = run_hub(stage, conf=conf.encode())
+    assert done.returncode not in (0, -6, -11), done.returncode
+    assert "SSE" in done.stderr or "sse-hub" in done.stderr, done.stderr
+    name = conf.strip('{ "').split('"')[0]
+    if name:
+        assert name in done.stderr or "pigeon" in done.stderr or "JSON" in done.stderr, done.stderr
+
+
+def test_wrong_command_lines(stage):
+    for arguments in (("--config-fd",), ("--config-fd", "x"), ("--config-fd", "99"), ("--no-such-option",), ("extra",)):
+        done = run_hub(stage, *arguments)
+        assert done.returncode not in (0, -6, -11), (arguments, done.returncode)
+        assert done.stderr.strip()
+
+
+def test_two_hubs_on_one_state_directory(make_hub, stage):
+    hub = make_hub()
+    conf = json.dumps({"state_dir": str(hub.dir / "state")}).encode()
+    done = run_hub(stage, conf=conf)
+    assert done.returncode not in (0, -6, -11)
+    assert "state" in done.stderr
+    alive(hub)
+
+
+def test_channel_helper_matches_the_tree():
+    """The codec in Python speaks the version that the C headers have."""
+    text = (TOP / "src" / "core" / "wire.h").read_text()
+    assert "#define SSE_WIRE_VERSION %d\n" % VERSION in text
