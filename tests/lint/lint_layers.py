@@ -19,17 +19,16 @@ BELOW = {
     "mod_sse.c": {"core", "session", "httpd"},
 }
 
-# Library, how its headers are named, who may include them, how many files at most.
+# Library, how its headers are named, who may include them, and how many files at most under a path.
 LIBRARIES = [
     ("httpd", r"(httpd|http_\w+|ap_\w+|util_\w+|scoreboard|mpm_common|unixd|mod_(dbd|ssl|ssl_openssl|status|watchdog|core)"
-              r"|ajp|heartbeat)\.h", ["mod_sse.c", "src/httpd/*"], None),
-    ("json-c", r"(json-c/.*|json|json_\w+)\.h", ["src/core/json.c"], 1),
-    ("hiredis", r"(hiredis/.*|hiredis\w*|async)\.h", ["src/broker/redis*", "src/session/*"], None),
-    ("hiredis in sessions", r"(hiredis/.*|hiredis\w*|async)\.h", ["src/session/*", "src/broker/redis*"], ("src/session/", 1)),
-    ("libcrypto", r"openssl/.*\.h", ["src/core/crypto.c", "src/*/tls*"], None),
-    ("SQLite", r"sqlite3\w*\.h", ["src/broker/*store*", "src/broker/local*"], 1),
-    ("zlib", r"zlib\.h", ["src/*"], 1),
-    ("libuv", r"uv(/.*)?\.h", ["src/hub/*", "src/broker/*"], None),
+              r"|ajp|heartbeat)\.h", ["mod_sse.c", "src/httpd/*"], {}),
+    ("json-c", r"(json-c/.*|json|json_\w+)\.h", ["src/core/json.c"], {}),
+    ("hiredis", r"(hiredis/.*|hiredis\w*|async)\.h", ["src/broker/redis*", "src/session/*"], {"src/session/": 1}),
+    ("libcrypto", r"openssl/.*\.h", ["src/core/crypto.c", "src/*/tls*"], {}),
+    ("SQLite", r"sqlite3\w*\.h", ["src/broker/*store*", "src/broker/local*"], {"src/": 1}),
+    ("zlib", r"zlib\.h", ["src/*"], {"src/": 1}),
+    ("libuv", r"uv(/.*)?\.h", ["src/hub/*", "src/broker/*"], {}),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
@@ -62,11 +61,11 @@ def main():
                 users[library].append(path)
                 if not any(fnmatch.fnmatch(path, pattern) for pattern in allowed):
                     report.say(path, line, f"<{name}>: {library} is for {', '.join(allowed)} only")
-    for library, _, _, limit in LIBRARIES:
-        where, most = limit if isinstance(limit, tuple) else ("", limit)
-        found = sorted({p for p in users[library] if p.startswith(where)})
-        if most is not None and len(found) > most:
-            report.say(found[-1], 0, f"{library} is used by {len(found)} files, at most {most}: {', '.join(found)}")
+    for library, _, _, limits in LIBRARIES:
+        for where, most in limits.items():
+            found = sorted({p for p in users[library] if p.startswith(where)})
+            if len(found) > most:
+                report.say(where, 0, f"{library} is used by {len(found)} files, at most {most}: {', '.join(found)}")
     return report.end(len(paths))
 
 
