@@ -101,12 +101,14 @@ typedef struct sse_notice_t {
     char *realm, *user;         /* NULL where there is none; freed with the notice */
     uint32_t streams;           /* USER: number; ENDED: streams ended */
     bool online;                /* USER */
+    bool feed;                  /* CLOSED: it was a presence feed */
     unsigned char address[16];  /* CLOSED */
     sse_stream_handle_t stream; /* HISTORY */
     sse_range_t *ranges;        /* HISTORY: one block with its names, freed with the notice */
     size_t n_ranges;
     uint64_t seq;         /* CURSOR */
     sse_gather_t *gather; /* ENDED */
+    void *keeper;         /* for whoever works on the notice */
 } sse_notice_t;
 
 void sse_notice_free(sse_notice_t *n);

@@ -276,6 +276,8 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
     if (!s) {
         sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_CLOSED, NULL, NULL);
         memcpy(n->address, a->address, sizeof n->address);
+        n->realm = sse_strndup(a->realm, strlen(a->realm));
+        n->feed = a->feed;
         sse_reactor_notice_post(r, n);
         sse_attach_free(a);
         return;
@@ -324,6 +326,7 @@ void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s)
 {
     sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_CLOSED, s->realm, s->user);
     memcpy(n->address, s->address, sizeof n->address);
+    n->feed = s->feed;
     sse_reactor_notice_post(r, n);
     sse_subindex_stream_clear(&r->index, &s->source);
     if (s->has_session)

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See admission.h. A ticket is an sse_attach_t that waits for its descriptor; it counts as a stream
+ * from the moment it is asked for, so that a crowd cannot pass a limit between the steps. */
+#include "hub/admission.h"
+
+#include "core/crypto.h"
+#include "core/log.h"
+#include "hub/hub.h"
+#include "hub/missed.h"
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Milliseconds between RESERVE and ATTACH; a worker writes the head in between. */
+#define TICKET_MS 30000
+/* Descriptors that are not streams: channels, sockets, database, log. */
+#define OTHER_FDS 640
+
+typedef struct sse_address_t {
+    UT_hash_handle hh;
+    unsigned char address[16];
+    uint32_t streams;
+} sse_address_t;
+
+typedef struct sse_ticket_t {
+    UT_hash_handle hh;
+    uint64_t id;
+    uint64_t deadline; /* loop ms */
+    sse_hub_t *hub;
+    sse_attach_t *attach;
+    /* Until the answer is given: */
+    sse_reserved_fn cb;
+    void *baton;
+    uint64_t looked_up;
+    uint32_t flags;
+    sse_wire_verdict_t verdict; /* OK, BUSY or POLL */
+    char last_id[256];
+    size_t last_id_len;
+} sse_ticket_t;
+
+/* ---- limits ---- */
+
+static sse_address_t *find_address(sse_hub_t *hub, const unsigned char *address)
+{
+    sse_address_t *found;
+    HASH_FIND(hh, hub->admission.addresses, address, 16, found);
+    return found;
+}
+
+static void count_in(sse_hub_t *hub, const unsigned char *address)
+{
+    atomic_fetch_add(&hub->streams, 1);
+    if (!hub->conf.max_streams_per_host)
+        return;
+    sse_address_t *a = find_address(hub, address);
+    if (!a) {
+        a = sse_calloc(1, sizeof *a);
+        memcpy(a->address, address, sizeof a->address);
+        HASH_ADD(hh, hub->admission.addresses, address, 16, a);
+    }
+    a->streams++;
+}
+
+void sse_admission_closed(sse_hub_t *hub, const unsigned char address[16])
+{
+    atomic_fetch_sub(&hub->streams, 1);
+    sse_address_t *a = hub->conf.max_streams_per_host ? find_address(hub, address) : NULL;
+    if (a && --a->streams == 0) {
+        HASH_DELETE(hh, hub->admission.addresses, a);
+        free(a);
+    }
+}
+
+static bool limits_reached(sse_hub_t *hub, const unsigned char *address)
+{
+    if (atomic_load(&hub->streams) >= hub->admission.max_streams)
+        return true;
+    const sse_address_t *a = hub->conf.max_streams_per_host ? find_address(hub, address) : NULL;
+    return a && a->streams >= (uint64_t)hub->conf.max_streams_per_host;
+}
+
+static void parse_address(sse_str_t text, unsigned char out[16])
+{
+    char buf[INET6_ADDRSTRLEN] = "";
+    memset(out, 0, 16);
+    if (text.n && text.n < sizeof buf)
+        memcpy(buf, text.p, text.n);
+    if (inet_pton(AF_INET, buf, out + 12) == 1)
+        out[10] = out[11] = 0xff;
+    else
+        inet_pton(AF_INET6, buf, out);
+}
+
+/* ---- tickets ---- */
+
+static void ticket_free(sse_ticket_t *t)
+{
+    sse_attach_free(t->attach);
+    free(t);
+}
+
+/* The stream will not be: gives its place back. */
+static void ticket_drop(sse_ticket_t *t)
+{
+    sse_admission_closed(t->hub, t->attach->address);
+    ticket_free(t);
+}
+
+static void ticket_add(sse_ticket_t *t)
+{
+    sse_admission_t *adm = &t->hub->admission;
+    t->id = adm->next_ticket++;
+    t->deadline = uv_now(&t->hub->loop) + TICKET_MS;
+    HASH_ADD(hh, adm->tickets, id, sizeof t->id, t);
+}
+
+static sse_ticket_t *ticket_take(sse_hub_t *hub, uint64_t id)
+{
+    sse_ticket_t *t;
+    HASH_FIND(hh, hub->admission.tickets, &id, sizeof id, t);
+    if (t)
+        HASH_DELETE(hh, hub->admission.tickets, t);
+    return t;
+}
+
+static sse_attach_t *make_attach(sse_str_t realm, sse_str_t user, sse_str_t address)
+{
+    sse_attach_t *a = sse_calloc(1, sizeof *a);
+    a->fd = -1;
+    a->reset = a->end = -1;
+    a->realm = sse_strndup(realm.p, realm.n);
+    if (user.n)
+        a->user = sse_strndup(user.p, user.n);
+    parse_address(address, a->address);
+    return a;
+}
+
+/* ---- refusals ---- */
+
+void sse_admission_refusal(sse_hub_t *hub, sse_end_reason_t reason, sse_buf_t *out,
+                           uint32_t *out_retry_after)
+{
+    uint32_t jitter;
+    sse_crypto_random(&jitter, sizeof jitter);
+    uint32_t spread = 2 * (uint32_t)hub->conf.retry + (uint32_t)atomic_load(&hub->streams) + 1;
+    uint32_t ms = 2 * (uint32_t)hub->conf.retry + jitter % spread;
+    sse_render_retry(out, ms);
+    sse_render_end(out, (sse_pos_t){0, 0}, reason);
+    *out_retry_after = (ms + 999) / 1000;
+    if (reason == SSE_END_BUSY)
+        hub->counters.refused_busy++;
+    else
+        hub->counters.refused_unavailable++;
+}
+
+static void answer_refusal(sse_hub_t *hub, sse_wire_verdict_t verdict, sse_reserved_fn cb,
+                           void *baton)
+{
+    sse_buf_t body = {0};
+    sse_wire_reserved_t reply = {.verdict = verdict};
+    sse_admission_refusal(hub, verdict == SSE_RESERVED_BUSY ? SSE_END_BUSY : SSE_END_UNAVAILABLE,
+                          &body, &reply.retry_after);
+    reply.body = sse_buf_slice(&body);
+    cb(baton, &reply);
+    sse_buf_clear(&body);
+}
+
+/* What was missed goes before the end: a client that cannot have a stream now still gets its
+ * messages. */
+static void on_missed(void *baton, apr_status_t status, const sse_buf_t *missed, sse_pos_t pos)
+{
+    sse_ticket_t *t = baton;
+    sse_hub_t *hub = t->hub;
+    sse_buf_t body = {0};
+    sse_wire_reserved_t reply = {.verdict = t->verdict};
+    if (t->verdict == SSE_RESERVED_POLL && status == APR_SUCCESS) {
+        uint32_t jitter;
+        sse_crypto_random(&jitter, sizeof jitter);
+        sse_render_retry(&body,
+                         (uint32_t)hub->conf.retry + jitter % ((uint32_t)hub->conf.retry / 2 + 1));
+        sse_buf_str(&body, sse_buf_slice(missed));
+    } else {
+        sse_buf_t end = {0};
+        bool busy = t->verdict == SSE_RESERVED_BUSY;
+        if (!busy)
+            reply.verdict = SSE_RESERVED_UNAVAILABLE;
+        sse_buf_str(&body, sse_buf_slice(missed));
+        sse_admission_refusal(hub, busy ? SSE_END_BUSY : SSE_END_UNAVAILABLE, &end,
+                              &reply.retry_after);
+        sse_buf_str(&body, sse_buf_slice(&end));
+        sse_buf_clear(&end);
+    }
+    reply.body = sse_buf_slice(&body);
+    t->cb(t->baton, &reply);
+    sse_buf_clear(&body);
+    ticket_drop(t);
+}
+
+/* ---- reserving ---- */
+
+/* Where the stream begins, by what the client brought. */
+static void set_cursor(sse_ticket_t *t)
+{
+    sse_attach_t *a = t->attach;
+    a->cursor = a->pos.seq;
+    a->current = true;
+    if (!t->last_id_len)
+        return;
+    sse_pos_t asked;
+    bool end_mark;
+    apr_status_t rv = sse_eventid_parse((sse_str_t){t->last_id, t->last_id_len}, &asked, &end_mark);
+    if (rv != APR_SUCCESS || asked.epoch != a->pos.epoch || asked.seq > a->pos.seq) {
+        a->reset = SSE_RESET_UNKNOWN_ID;
+    } else {
+        a->cursor = asked.seq;
+        a->resumed = true;
+    }
+    a->current = a->cursor == a->pos.seq;
+}
+
+static void finish_reserve(sse_ticket_t *t)
+{
+    if (t->verdict == SSE_RESERVED_OK) {
+        ticket_add(t);
+        sse_wire_reserved_t reply = {.verdict = SSE_RESERVED_OK, .ticket = t->id};
+        t->cb(t->baton, &reply);
+    } else {
+        sse_missed_read(t->hub, t->attach, on_missed, t);
+    }
+}
+
+static void on_tracking(void *baton, apr_status_t status, const sse_tracking_t *tracking)
+{
+    sse_ticket_t *t = baton;
+    sse_attach_t *a = t->attach;
+    if (status == APR_SUCCESS && tracking->last.epoch == a->pos.epoch &&
+        tracking->last.seq <= a->pos.seq) {
+        a->cursor = tracking->last.seq;
+        a->resumed = true;
+    }
+    a->current = false; /* messages may have come since on_connected */
+    finish_reserve(t);
+}
+
+static bool stale(const sse_hub_t *hub, const sse_ticket_t *t)
+{
+    const sse_attach_t *a = t->attach;
+    sse_str_t realm = sse_str(a->realm);
+    return (a->has_session &&
+            sse_revocations_stale(&hub->revocations, 's', realm,
+                                  (sse_str_t){(const char *)a->session, sizeof a->session},
+                                  t->looked_up)) ||
+           (a->user &&
+            sse_revocations_stale(&hub->revocations, 'u', realm, sse_str(a->user), t->looked_up));
+}
+
+static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
+                         sse_record_t *const *groups, sse_pos_t pos)
+{
+    sse_ticket_t *t = baton;
+    sse_attach_t *a = t->attach;
+    sse_hub_t *hub = t->hub;
+    if (status != APR_SUCCESS || hub->state != SSE_HUB_RUNNING) {
+        answer_refusal(hub, SSE_RESERVED_UNAVAILABLE, t->cb, t->baton);
+        ticket_drop(t);
+        return;
+    }
+    bool blocked = user && user->blocked_until > (uint64_t)time(NULL);
+    if (blocked || stale(hub, t)) {
+        sse_wire_reserved_t reply = {.verdict =
+                                         blocked ? SSE_RESERVED_REFUSED : SSE_RESERVED_STALE};
+        t->cb(t->baton, &reply);
+        ticket_drop(t);
+        return;
+    }
+    if (user) {
+        a->record = sse_record_ref(user);
+        a->groups = sse_calloc(user->n_memberships + 1, sizeof *a->groups);
+        for (size_t i = 0; i < user->n_memberships; i++)
+            a->groups[i] = sse_record_ref(groups[i]);
+    }
+    a->pos = pos;
+    set_cursor(t);
+    if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user)
+        hub->broker->driver->tracking(hub->broker, sse_str(a->realm), sse_str(a->user), on_tracking,
+                                      t);
+    else
+        finish_reserve(t);
+}
+
+void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, sse_reserved_fn cb,
+                           void *baton)
+{
+    if (hub->state != SSE_HUB_RUNNING || hub->broker_state != SSE_BROKER_CONNECTED) {
+        answer_refusal(hub, SSE_RESERVED_UNAVAILABLE, cb, baton);
+        return;
+    }
+    sse_ticket_t *t = sse_calloc(1, sizeof *t);
+    t->hub = hub;
+    t->cb = cb;
+    t->baton = baton;
+    t->flags = req->flags;
+    t->looked_up = req->looked_up;
+    t->attach = make_attach(req->realm, req->user, req->address);
+    sse_attach_t *a = t->attach;
+    a->session_expires = req->session_expires;
+    if (req->session.n == SSE_SESSION_HASH_LEN) {
+        a->has_session = true;
+        memcpy(a->session, req->session.p, SSE_SESSION_HASH_LEN);
+    }
+    a->events = sse_calloc(req->n_events + 1, sizeof *a->events);
+    for (uint32_t i = 0; i < req->n_events; i++)
+        a->events[a->n_events++] = sse_strndup(req->events[i].p, req->events[i].n);
+    t->last_id_len = req->last_id.n < sizeof t->last_id ? req->last_id.n : sizeof t->last_id - 1;
+    memcpy(t->last_id, req->last_id.p ? req->last_id.p : "", t->last_id_len);
+
+    t->verdict = req->flags & SSE_RESERVE_POLLED ? SSE_RESERVED_POLL : SSE_RESERVED_OK;
+    bool over = t->verdict == SSE_RESERVED_OK && limits_reached(hub, a->address);
+    if (over && !req->last_id.n) {
+        answer_refusal(hub, SSE_RESERVED_BUSY, cb, baton);
+        ticket_free(t);
+        return;
+    }
+    if (over)
+        t->verdict = SSE_RESERVED_BUSY;
+    count_in(hub, a->address);
+    bool known = req->user.n && req->flags & SSE_RESERVE_GROUPS_KNOWN;
+    static const sse_str_t no_group;
+    const sse_str_t *groups = !known ? NULL : req->n_groups ? req->groups : &no_group;
+    hub->broker->driver->connect(hub->broker, req->realm, req->user, groups,
+                                 known ? req->n_groups : 0, req->session, req->session_expires,
+                                 on_connected, t);
+}
+
+uint64_t sse_admission_feed(sse_hub_t *hub, sse_str_t realm, sse_str_t address)
+{
+    sse_ticket_t *t = sse_calloc(1, sizeof *t);
+    t->hub = hub;
+    t->attach = make_attach(realm, SSE_STR_NONE, address);
+    t->attach->feed = true;
+    t->attach->current = true;
+    count_in(hub, t->attach->address);
+    ticket_add(t);
+    return t->id;
+}
+
+/* ---- attaching ---- */
+
+void sse_admission_attach(sse_hub_t *hub, uint64_t id, int fd)
+{
+    sse_ticket_t *t = ticket_take(hub, id);
+    if (!t) {
+        close(fd);
+        return;
+    }
+    sse_attach_t *a = t->attach;
+    a->fd = fd;
+    if (hub->state != SSE_HUB_RUNNING) {
+        ticket_drop(t);
+        return;
+    }
+    t->attach = NULL;
+    free(t);
+    if (!a->feed) {
+        sse_str_t realm = sse_str(a->realm);
+        sse_presence_stream(&hub->presence, realm, 1);
+    }
+    sse_reactor_attach_post(
+        a->feed ? hub->reactors[0] : sse_hub_reactor(hub, sse_str(a->realm), sse_str(a->user)), a);
+}
+
+void sse_admission_release(sse_hub_t *hub, uint64_t id)
+{
+    sse_ticket_t *t = ticket_take(hub, id);
+    if (t)
+        ticket_drop(t);
+}
+
+void sse_admission_expire(sse_hub_t *hub)
+{
+    uint64_t now = uv_now(&hub->loop);
+    while (hub->admission.tickets && hub->admission.tickets->deadline <= now) /* in order of age */
+        sse_admission_release(hub, hub->admission.tickets->id);
+}
+
+/* ---- changes while reserved ---- */
+
+static void take_groups(sse_attach_t *a, sse_record_t *record, sse_record_t *const *groups)
+{
+    for (size_t i = 0; i < a->record->n_memberships; i++)
+        sse_record_unref(a->groups[i]);
+    free(a->groups);
+    sse_record_unref(a->record);
+    a->record = sse_record_ref(record);
+    a->groups = sse_calloc(record->n_memberships + 1, sizeof *a->groups);
+    for (size_t i = 0; i < record->n_memberships; i++)
+        a->groups[i] = sse_record_ref(groups[i]);
+}
+
+void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *const *groups)
+{
+    for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next) {
+        sse_attach_t *a = t->attach;
+        if (!a->record || strcmp(a->realm, record->realm))
+            continue;
+        if (record->kind == SSE_CHANNEL_USER) {
+            if (!strcmp(a->user, record->name))
+                take_groups(a, record, groups);
+            continue;
+        }
+        for (size_t i = 0; i < a->record->n_memberships; i++) {
+            if (strcmp(a->record->memberships[i].group, record->name))
+                continue;
+            sse_record_unref(a->groups[i]);
+            a->groups[i] = sse_record_ref(record);
+        }
+    }
+}
+
+void sse_admission_message(sse_hub_t *hub, sse_str_t realm)
+{
+    for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next)
+        if (!t->attach->feed && sse_str_eq(realm, sse_str(t->attach->realm)))
+            t->attach->current = false;
+}
+
+static bool concerns(const sse_attach_t *a, char kind, sse_str_t name)
+{
+    if (kind == 's')
+        return a->has_session &&
+               sse_str_eq(name, (sse_str_t){(const char *)a->session, sizeof a->session});
+    if (kind == SSE_CHANNEL_USER)
+        return a->user && sse_str_eq(name, sse_str(a->user));
+    for (size_t i = 0; a->record && i < a->record->n_memberships; i++)
+        if (sse_str_eq(name, sse_str(a->record->memberships[i].group)))
+            return true;
+    return false;
+}
+
+void sse_admission_revoked(sse_hub_t *hub, char kind, sse_str_t realm, sse_str_t name,
+                           sse_end_reason_t reason)
+{
+    for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next)
+        if (sse_str_eq(realm, sse_str(t->attach->realm)) && concerns(t->attach, kind, name))
+            t->attach->end = (int)reason;
+}
+
+/* ---- life ---- */
+
+void sse_admission_init(sse_hub_t *hub)
+{
+    sse_admission_t *adm = &hub->admission;
+    struct rlimit files;
+    adm->next_ticket = 1;
+    uint64_t by_files = 1000;
+    if (!getrlimit(RLIMIT_NOFILE, &files))
+        by_files = files.rlim_cur > 2 * OTHER_FDS ? files.rlim_cur - OTHER_FDS : files.rlim_cur / 2;
+    adm->max_streams = hub->conf.max_streams ? (uint64_t)hub->conf.max_streams : by_files;
+    if (adm->max_streams > by_files) {
+        sse_log(
+            SSE_LOG_WARNING,
+            "SSE0201: SSEMaxStreams %lld is more than the limit of open files allows, using %llu",
+            (long long)hub->conf.max_streams, (unsigned long long)by_files);
+        adm->max_streams = by_files;
+    }
+}
+
+void sse_admission_clear(sse_hub_t *hub)
+{
+    while (hub->admission.tickets)
+        sse_admission_release(hub, hub->admission.tickets->id);
+}
