@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of the demo site. The stream itself, /events/, is httpd's and not listed here."""
+"""Addresses of the demo site. The stream itself, /events/, is httpd's; the last line is its stand-in under runserver."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import include, path
 
 from board import views
 
@@ -18,4 +18,5 @@ urlpatterns = [
     path("api/notify", views.notify, name="notify"),
     path("api/notifications/read", views.read_notifications, name="read_notifications"),
     path("admin/", admin.site.urls),
+    path("", include("mod_sse.devserver.urls")),
 ]

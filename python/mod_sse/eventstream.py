@@ -2,16 +2,16 @@
 """For sites that come from django-eventstream: change ``from django_eventstream import send_event`` to
 ``from mod_sse.eventstream import send_event``.
 
-A channel becomes an event name on the server, so a browser's ``?channel=`` becomes ``user.subscribe(channel)``, a group's
-subscription, or ``?event=`` where SSEAllowEvents permits it. The data that arrives is what the page got before; the type, which
-there was EventSource's event name, travels beside it: ``{"type": …, "data": …}`` unless it is "message".
+A channel is an event name here, so ``?channel=room`` in the browser becomes ``user.subscribe("room")``, a group's subscription,
+or ``?event=room`` where SSEAllowEvents permits it. The type, EventSource's event name there, travels inside the data; in the page
+``sse.channel("room")`` of the client script is what the EventSource was: ``.addEventListener("message", e => JSON.parse(e.data))``.
 """
 
 from typing import Any, Optional
 
 from .events import Events
+from .exceptions import InvalidData, InvalidEvent
 from .names import check_event
-from .exceptions import InvalidEvent
 
 __all__ = ["channel_event", "send_event"]
 
@@ -31,12 +31,9 @@ def send_event(
     async_publish: bool = True,
     json_encode: bool = True,
 ) -> None:
-    """django_eventstream's signature. ``async_publish`` has no meaning here: the hub answers within a millisecond or so."""
+    """django_eventstream's signature. ``async_publish`` has no meaning here: nothing but the hub's short answer is waited for."""
     if skip_user_ids:
-        raise InvalidEvent("skip_user_ids cannot be kept: subscribe only those users who shall receive the channel")
-    if event_type != "message":
-        data = {"type": event_type, "data": data}
-    elif not json_encode:
-        Events.publish(channel_event(channel), data, raw=True)
-        return
-    Events.publish(channel_event(channel), data)
+        raise InvalidData("skip_user_ids cannot be kept: subscribe only those users who shall receive the channel")
+    if not json_encode and not isinstance(data, str):
+        raise InvalidData("json_encode=False takes a string")
+    Events.publish(channel_event(channel), {"type": event_type, "data" if json_encode else "text": data})

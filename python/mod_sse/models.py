@@ -89,3 +89,14 @@ class Subscription(models.Model):
         if self.group is not None:
             return {"group": self.group}
         return {"user": str(self._meta.get_field("user").target_field.value_to_string(self.user) if self.user else self.user_id)}
+
+
+class Online(models.Model):
+    """Who is online, for the admin's index, permissions and log. It has no table: the hub is asked."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        permissions = [("disconnect_online", _("Can end the streams of users"))]
+        verbose_name = _("user online")
+        verbose_name_plural = _("users online")

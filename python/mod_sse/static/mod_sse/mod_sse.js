@@ -35,20 +35,20 @@
 
       const name = `mod_sse ${user} ${this.url}`;
       if (share && navigator.locks && window.BroadcastChannel && window.isSecureContext) {
-        this.channel = new BroadcastChannel(name);
-        this.channel.onmessage = (e) => this.hear(e.data);
-        this.channel.postMessage({ what: "join", names: this.names(), wanted: [...this.wanted] });
+        this.peers = new BroadcastChannel(name);
+        this.peers.onmessage = (e) => this.hear(e.data);
+        this.peers.postMessage({ what: "join", names: this.names(), wanted: [...this.wanted] });
         this.release = null;
         navigator.locks
           .request(name, () => {
             if (this.closed) return undefined;
             this.connect();
-            this.channel.postMessage({ what: "lead" });
+            this.peers.postMessage({ what: "lead" });
             return new Promise((done) => (this.release = done));
           })
           .catch(() => this.connect());
       } else {
-        this.channel = null;
+        this.peers = null;
         this.connect();
       }
     }
@@ -67,13 +67,24 @@
       return this;
     }
 
+    /* For pages that come from django-eventstream: an EventSource's addEventListener, for one channel. */
+    channel(name) {
+      return {
+        addEventListener: (type, fn) =>
+          this.on(name, (data, event) => {
+            if (data?.type !== type) return;
+            fn({ type, data: "text" in data ? data.text : JSON.stringify(data.data), lastEventId: event.id });
+          }),
+      };
+    }
+
     close() {
       this.closed = true;
       this.source?.close();
       this.source = null;
       this.release?.();
-      this.channel?.close();
-      this.channel = null;
+      this.peers?.close();
+      this.peers = null;
       this.become("ended", "closed");
     }
 
@@ -84,7 +95,7 @@
     }
 
     tell(message) {
-      this.channel?.postMessage(message);
+      this.peers?.postMessage(message);
     }
 
     hear(message) {
