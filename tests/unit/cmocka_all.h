@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 
 /* Bytes of a slice against a C string. */
 #define assert_str(slice, cstr)                                                                    \
@@ -18,5 +19,18 @@
         if (got_.n)                                                                                \
             assert_memory_equal(got_.p, cstr, got_.n);                                             \
     } while (0)
+
+/* To be the same before and after what must not leak a descriptor. */
+static inline size_t count_open_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    size_t n = 0;
+
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
 
 #endif

@@ -6,7 +6,6 @@
 #include "core/buf.h"
 #include "core/fdpass.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,18 +14,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-static size_t count_open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    size_t n = 0;
-
-    assert_non_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
 
 static int64_t now_ms(void)
 {

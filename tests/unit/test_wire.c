@@ -6,7 +6,6 @@
 #include "core/fdpass.h"
 #include "core/wire.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,18 +35,6 @@ static sse_wire_msg_t reserve_message(void)
                       .n_events = 2,
                       .events = events},
     };
-}
-
-static size_t count_open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    size_t n = 0;
-
-    assert_non_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
 }
 
 static void reserve_makes_the_round_trip(void **state)
