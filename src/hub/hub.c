@@ -6,6 +6,7 @@
 #include "hub/adminsock.h"
 #include "hub/channels.h"
 #include "hub/fanout.h"
+#include "hub/tracking.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -61,7 +62,8 @@ static void take_notice(void *owner, sse_letter_t *letter)
         sse_replay_ask(hub, n);
         return;
     case SSE_NOTICE_CURSOR:
-        break;
+        sse_tracking_add(hub, n);
+        return;
     case SSE_NOTICE_ENDED:
         sse_fanout_ended(n->gather, n->streams);
         break;
@@ -71,6 +73,11 @@ static void take_notice(void *owner, sse_letter_t *letter)
         break;
     }
     sse_notice_free(n);
+}
+
+static void after_notices(void *owner)
+{
+    sse_tracking_flush(owner);
 }
 
 /* ---- the end ---- */
@@ -194,7 +201,7 @@ apr_status_t sse_hub_create(sse_hubconf_t *conf, sse_hub_t **out_hub, char *prob
 {
     sse_hub_t *hub = sse_calloc(1, sizeof *hub);
     if (uv_loop_init(&hub->loop) ||
-        sse_mailbox_init(&hub->notices, &hub->loop, take_notice, NULL, hub)) {
+        sse_mailbox_init(&hub->notices, &hub->loop, take_notice, after_notices, hub)) {
         snprintf(problem, 256, "cannot make an event loop");
         free(hub);
         return APR_EGENERAL;

@@ -35,6 +35,7 @@ typedef struct sse_hub_t {
     sse_presence_t presence;
     sse_revocations_t revocations;
     sse_replayer_t replayer;
+    sse_letter_t *cursors, *last_cursor; /* notices of this batch, for the broker */
     struct sse_channels_t *channels;
     struct sse_adminsock_t *adminsock;
     sse_hub_counters_t counters;

@@ -240,8 +240,9 @@ static void on_due(void *baton, sse_wheel_node_t *node)
     sse_streamflow_due(baton, s);
 }
 
-static void add_queued(sse_reactor_t *r, sse_stream_t *s, int unused)
+static void each_second(sse_reactor_t *r, sse_stream_t *s, int unused)
 {
+    sse_streamio_track(r, s);
     atomic_fetch_add_explicit(&r->stats.queued, sse_outq_bytes(s->outq), memory_order_relaxed);
 }
 
@@ -253,7 +254,7 @@ static void on_second(uv_timer_t *timer)
     sse_streamflow_linger(r);
     sse_streamio_flush_dirty(r);
     atomic_store_explicit(&r->stats.queued, 0, memory_order_relaxed);
-    for_each_stream(r, add_queued, 0);
+    for_each_stream(r, each_second, 0);
     if (r->stopping && r->now >= r->stop_at)
         for_each_stream(r, close_stream, 0);
     finish(r);

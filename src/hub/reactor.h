@@ -106,7 +106,7 @@ typedef struct sse_notice_t {
     sse_stream_handle_t stream; /* HISTORY */
     sse_range_t *ranges;        /* HISTORY: one block with its names, freed with the notice */
     size_t n_ranges;
-    uint64_t seq;         /* CURSOR */
+    uint64_t epoch, seq;  /* CURSOR */
     sse_gather_t *gather; /* ENDED */
     void *keeper;         /* for whoever works on the notice */
 } sse_notice_t;

@@ -51,6 +51,9 @@ void sse_streamio_dirty(sse_reactor_t *r, sse_stream_t *s);
 void sse_streamio_flush_dirty(sse_reactor_t *r);
 /* Queues a block of the stream's own. */
 void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes);
+/* Reports the last message that the network took for the stream's user (tcp(7), SIOCOUTQ). It lags
+ * behind what was sent, never runs ahead. */
+void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s);
 /* Events of the epoll set. */
 void sse_streamio_poll(sse_reactor_t *r);
 /* Lets go of socket, queue and slot; streamflow's sse_streamflow_leave has been called. */

@@ -39,6 +39,7 @@ typedef struct sse_stream_t {
     bool resumed : 1; /* the client came with a position that is good */
     uint8_t reset;    /* sse_reset_reason_t + 1 to tell when it opens; 0 = none */
     bool dirty : 1;   /* in the reactor's list of streams to flush */
+    bool moved : 1;   /* messages went out that the network may not have taken yet */
     sse_node_realm_t *realm;
     sse_node_t *user; /* NULL: anonymous or feed */
     struct sse_stream_t *user_prev, *user_next;
@@ -50,6 +51,9 @@ typedef struct sse_stream_t {
     sse_message_t *pending; /* one message to send in this tick; the reactor holds the reference */
     sse_outq_t *outq;
     sse_wheel_node_t timer;
+    uint32_t sent_bytes;  /* all that the socket took, modulo 2^32 */
+    uint32_t check_bytes; /* a point in sent_bytes, and the last message that was out by then */
+    uint64_t check_seq;
     uint32_t written_at; /* reactor seconds */
     uint32_t end_at;     /* reactor seconds; UINT32_MAX = never */
     unsigned char session[SSE_STREAM_SESSION_LEN];

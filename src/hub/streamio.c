@@ -5,9 +5,11 @@
 
 #include "core/buf.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -103,8 +105,39 @@ static void unlink_dirty(sse_reactor_t *r, sse_stream_t *s)
     s->dirty = false;
 }
 
+static void confirm(sse_reactor_t *r, sse_node_t *user, uint64_t seq)
+{
+    if (seq <= user->cursor)
+        return;
+    user->cursor = seq;
+    sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_CURSOR, user->realm, user);
+    n->seq = seq;
+    n->epoch = user->realm->epoch;
+    sse_reactor_notice_post(r, n);
+}
+
+void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s)
+{
+    int waiting;
+    if (!s->moved || !s->user || ioctl(s->fd, SIOCOUTQ, &waiting))
+        return;
+    uint32_t taken = s->sent_bytes - (uint32_t)waiting;
+    if (s->check_seq && (int32_t)(taken - s->check_bytes) >= 0) {
+        confirm(r, s->user, s->check_seq);
+        s->check_seq = 0;
+    }
+    if (!waiting) {
+        confirm(r, s->user, s->sent_seq);
+        s->moved = false;
+    } else if (!s->check_seq) {
+        s->check_bytes = s->sent_bytes;
+        s->check_seq = s->sent_seq;
+    }
+}
+
 void sse_streamio_close(sse_reactor_t *r, sse_stream_t *s)
 {
+    sse_streamio_track(r, s);
     sse_streamflow_leave(r, s);
     if (s->dirty)
         unlink_dirty(r, s);
@@ -168,6 +201,7 @@ static ssize_t send_some(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, s
         s->blocked = true;
     if (sent) {
         s->written_at = r->now;
+        s->sent_bytes += (uint32_t)sent;
         atomic_fetch_add_explicit(&r->stats.bytes, (unsigned long long)sent, memory_order_relaxed);
     }
     return sent;
@@ -188,6 +222,7 @@ static bool flush_pending(sse_reactor_t *r, sse_stream_t *s)
     }
     if ((size_t)sent == m->frame.n) {
         s->sent_seq = m->pos.seq;
+        s->moved = true;
         return true;
     }
     sse_outq_message(&s->outq, m, SSE_OUTQ_LIVE);
@@ -203,7 +238,9 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
         ssize_t sent = send_some(r, s, iov, n);
         if (sent < 0)
             return false;
+        uint64_t before = s->sent_seq;
         sse_outq_sent(&s->outq, (size_t)sent, &s->sent_seq);
+        s->moved = s->moved || s->sent_seq != before;
     }
     return true;
 }

@@ -58,6 +58,7 @@ struct sse_node_t {
     uint32_t n_members, cap_members;
     struct sse_stream_t *oldest, *newest; /* users: streams by age, by user_next */
     uint32_t n_streams;
+    uint64_t cursor;     /* users: the last message that the network took, as last reported */
     uint32_t offline_at; /* users without streams: the reactor's second at which they go offline */
     uint16_t name_len;
     bool lingers; /* users: in the reactor's list of those in their grace */
