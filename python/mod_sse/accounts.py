@@ -27,8 +27,9 @@ def later(using: Optional[str], what: str, *calls: Any) -> None:
     transaction.on_commit(make, using=using)
 
 
-def cut_off(user: Any) -> Any:
-    return ("POST", "/disconnect", {"user": user_id(user)}, None)
+def cut_off(user: Any, reason: str) -> Any:
+    """With reason "expired" the user's pages come back by themselves if their sessions are still good."""
+    return ("POST", "/disconnect", {"user": user_id(user), "reason": reason}, None)
 
 
 def user_saved(sender: Any, instance: Any, created: bool, raw: bool, using: str, update_fields: Any, **kwargs: Any) -> None:
@@ -38,13 +39,13 @@ def user_saved(sender: Any, instance: Any, created: bool, raw: bool, using: str,
     changed = getattr(instance, "_password", None) is not None or bool(update_fields) and "password" in update_fields
     inactive = not getattr(instance, "is_active", True) and (update_fields is None or "is_active" in update_fields)
     if changed:
-        later(using, "a changed password", cut_off(instance))
+        later(using, "a changed password", cut_off(instance, "expired"))
     elif inactive:
-        later(using, "a deactivated user", cut_off(instance))
+        later(using, "a deactivated user", cut_off(instance, "deactivated"))
 
 
 def user_deleted(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
-    later(using, "a deleted user", cut_off(instance), ("DELETE", "/users", None, {"name": user_id(instance)}))
+    later(using, "a deleted user", cut_off(instance, "deactivated"), ("DELETE", "/users", None, {"name": user_id(instance)}))
 
 
 def patch(name: str, verb: str, users: List[str]) -> Any:

@@ -5,6 +5,7 @@ Publishing validates, waits for the transaction to commit where there is one, an
 """
 
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Optional
 
@@ -89,22 +90,33 @@ class Pending:
     def __call__(self) -> None:
         # The transaction is done and the response on its way: an outage here must not look like a failed commit.
         try:
-            for message in self.messages:
-                send(message)
+            send(self.messages)
         except Unavailable as err:
             if not sse_settings.FAIL_SILENTLY:
                 raise
             logger.error("lost: %s", err)
 
 
-def send(message: Message) -> Optional[str]:
-    """Sends the signal; the id comes from the transport's receiver (None if it has been disconnected)."""
-    from .receivers import deliver
+# While several messages are sent as one request, the transport's receiver puts them here.
+batch: "ContextVar[Optional[List[Message]]]" = ContextVar("mod_sse_batch", default=None)
 
-    for receiver, answer in event_published.send(sender=Events, message=message):
-        if receiver is deliver:
-            return answer
-    return None
+
+def send(messages: List[Message]) -> List[Optional[str]]:
+    """Sends the signal for each; the ids come from the transport's receiver (None if it has been disconnected)."""
+    from .receivers import deliver, deliver_all
+
+    if len(messages) == 1:
+        answers = event_published.send(sender=Events, message=messages[0])
+        return [next((answer for receiver, answer in answers if receiver is deliver), None)]
+    together: List[Message] = []
+    token = batch.set(together)
+    try:
+        for message in messages:
+            event_published.send(sender=Events, message=message)
+    finally:
+        batch.reset(token)
+    ids = iter(deliver_all(together))
+    return [next(ids) if message in together else None for message in messages]
 
 
 # Atomic blocks that a test case keeps open around each test, by database: inside them alone nothing is deferred.
@@ -127,16 +139,13 @@ def publish_now(messages: List[Message], on_commit: Optional[bool], using: Optio
     if wait and messages and in_transaction(alias):
         transaction.on_commit(Pending(messages), using=alias)
         return [None] * len(messages)
-    found: List[Optional[str]] = []
     try:
-        for message in messages:
-            found.append(send(message))
+        return send(messages) if messages else []
     except Unavailable as err:
         if not sse_settings.FAIL_SILENTLY:
             raise
         logger.error("lost: %s", err)
-        found += [None] * (len(messages) - len(found))
-    return found
+        return [None] * len(messages)
 
 
 class Events:
@@ -174,7 +183,7 @@ class Events:
 
     @staticmethod
     def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
-        """Publishes several: each item has the arguments of ``publish`` by name. All are validated before the first is sent."""
+        """Publishes several in one request, all or none: each item has the arguments of ``publish`` by name. Returns their ids."""
         return publish_now([make_message(**item) for item in messages], on_commit, using)
 
     @staticmethod

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follows who comes and goes, and sends ``user_online`` and ``user_offline``: what ``manage.py sse_listen`` runs.
 
-Over HTTP it reads the admin handler's ``/presence/feed``; over the admin socket, which answers requests and has no streams, it
-asks for the list of users at short intervals. Either way it begins with the list, so that nothing is missed between two
-connections, and it survives restarts of httpd, hub and database.
+It follows the hub's presence feed and begins with the list of who is there, so that nothing is missed between two connections.
+It survives restarts of httpd, hub and database.
 """
 
-import json
 import random
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
+from typing import Callable, Iterator, Optional, Set, Tuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
@@ -29,33 +27,11 @@ IDLE_SECONDS = 90.0
 PAUSE_FIRST, PAUSE_MAX = 0.5, 15.0
 
 
-def changes(lines: Iterator[str]) -> Iterator[Optional[Tuple[str, bool]]]:
-    """From the lines of an event stream to (user id, online); None for each line that only shows that the stream lives."""
-    data = []
-    for line in lines:
-        if line.startswith("data:"):
-            data.append(line[6:] if line.startswith("data: ") else line[5:])
-            continue
-        if line or not data:
-            yield None
-            continue
-        try:
-            found = json.loads("\n".join(data))
-        except ValueError:
-            found = None
-        data = []
-        if isinstance(found, dict) and "user" in found and isinstance(found.get("online"), bool):
-            yield str(found["user"]), found["online"]
-        else:
-            yield None
-
-
 class Listener:
     """``report(user_id, online)`` is called after the signal, for a log on a terminal."""
 
-    def __init__(self, report: Optional[Callable[[str, bool], None]] = None, interval: float = 1.0) -> None:
+    def __init__(self, report: Optional[Callable[[str, bool], None]] = None) -> None:
         self.report = report
-        self.interval = interval
         self.online: Set[str] = set()
         self.stop = threading.Event()
         self.hub = ""
@@ -66,11 +42,7 @@ class Listener:
         while not self.stop.is_set():
             began = time.monotonic()
             try:
-                transport = get_transport()
-                if hasattr(transport, "lines"):
-                    self.follow(transport.lines("/presence/feed", IDLE_SECONDS))
-                else:
-                    self.poll()
+                self.follow(get_transport().feed(IDLE_SECONDS))
             except (Lost, SSEError) as err:
                 if isinstance(err, SSEError) and getattr(err, "status", 0) in (401, 403, 404, 405):
                     raise
@@ -80,9 +52,9 @@ class Listener:
             self.stop.wait(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, PAUSE_MAX)
 
-    def follow(self, lines: Iterator[str]) -> None:
+    def follow(self, changes: Iterator[Optional[Tuple[str, bool]]]) -> None:
         first = True
-        for change in changes(lines):
+        for change in changes:
             if first:  # the feed is open: whatever happens from here on will be in it
                 self.connected()
                 first = False
@@ -91,15 +63,11 @@ class Listener:
             if self.stop.is_set():
                 return
 
-    def poll(self) -> None:
-        self.connected()
-        while not self.stop.wait(self.interval):
-            self.take(set(presence.online_ids()))
-
     def connected(self) -> None:
         close_old_connections()
         self.take(set(presence.online_ids()))
-        hub = hub_identity(call("GET", "/status").body)
+        status = call("GET", "/status").body
+        hub = str(status.get("instance") or status.get("pid"))
         if hub != self.hub:
             self.hub = hub
             if sse_settings.SUBSCRIPTIONS == "db":
@@ -127,10 +95,3 @@ class Listener:
         if self.report is not None:
             self.report(user, online)
 
-
-def hub_identity(status: Dict[str, Any]) -> str:
-    """Something that is another after the hub has been started anew."""
-    for name in ("instance", "started", "pid"):
-        if status.get(name) is not None:
-            return f"{name} {status[name]}"
-    return f"started about {round((time.time() - float(status.get('uptime') or 0)) / 5)}"

@@ -56,7 +56,7 @@ def totals() -> Dict[str, Any]:
 
 
 def disconnect(*, user: Any = None, group: Any = None, session: Optional[str] = None, seconds: Optional[int] = None) -> int:
-    """Ends the streams of a user, a group or a session; with ``seconds`` refuses new ones for so long. How many were closed."""
+    """Ends the streams of a user, a group or a session; how many there were. ``seconds``: refuses new ones of the user for so long."""
     from .exceptions import InvalidData
     from .names import session_id
 

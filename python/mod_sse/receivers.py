@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who listens to which signal: the transport to ``event_published``, ``sessions`` and ``accounts`` to Django's own."""
 
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
-from .events import Message
+from .events import Message, batch
 from .signals import event_published
 from .transport import call
 
 
 def deliver(sender: Any, message: Message, **kwargs: Any) -> Optional[str]:
-    """Hands the message to the hub. Returns its id."""
+    """Hands the message to the hub and returns its id; one of several waits for ``deliver_all``."""
+    together = batch.get()
+    if together is not None:
+        together.append(message)
+        return None
     answer = call("POST", "/broadcast" if message.everyone else "/publish", message.body())
     found = answer.body.get("id")
     return None if found is None else str(found)
+
+
+def deliver_all(messages: List[Message]) -> List[str]:
+    if not messages:
+        return []
+    return list(call("POST", "/publish", [message.body() for message in messages]).body.get("ids") or [])
 
 
 def connect_transport() -> None:

@@ -190,9 +190,11 @@ class DevHub:
         with self.lock:
             return sorted({s.user for s in self.streams if s.user and (name is None or name in s.groups)})
 
-    def handle(self, method: str, path: str, query: Dict[str, str], body: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
+    def handle(self, method: str, path: str, query: Dict[str, str], body: Any) -> Tuple[int, Dict[str, Any]]:
         """One admin request: status and answer."""
         name = query.get("name", "")
+        if (method, path) == ("POST", "/publish") and isinstance(body, list):
+            return 200, {"ids": [self.publish(item, False)[1]["id"] for item in body]}
         if (method, path) in (("POST", "/publish"), ("POST", "/broadcast")):
             return self.publish(body, path == "/broadcast")
         if (method, path) in (("POST", "/subscribe"), ("POST", "/unsubscribe")):
@@ -209,7 +211,7 @@ class DevHub:
         if (method, path) == ("DELETE", "/sessions"):
             return self.end_session(name)
         if (method, path) == ("POST", "/disconnect"):
-            return 200, {"closed": self.end(self.chosen(body), "disconnected")}
+            return 200, {"closed": self.end(self.chosen(body), body.get("reason", "disconnected"))}
         if (method, path) == ("DELETE", "/users"):
             with self.lock:
                 self.subscriptions.pop(("user", name), None)

@@ -25,12 +25,15 @@ def sse_url() -> str:
 
 
 @register.simple_tag(takes_context=True)
-def sse_stream(context: template.Context, listen: str = "", events: str = "", share: bool = True, nonce: str = "") -> SafeString:
+def sse_stream(
+    context: template.Context, listen: str = "", events: str = "", share: bool = True, resume: bool = False, nonce: str = ""
+) -> SafeString:
     """Loads the client script and opens the stream as ``window.sse``.
 
     listen: names whose events go to the document as ``sse:NAME`` without a call of ``sse.on``; separated by spaces.
     events: names to ask for with ``?event=`` (httpd's SSEAllowEvents must allow them).
     share: one connection for all tabs of the browser.
+    resume: begin with what the user has not been sent yet on any device, not with what comes from now on.
     nonce: of the site's Content-Security-Policy; ``request.csp_nonce`` is taken where there is one.
     """
     request = context.get("request")
@@ -42,6 +45,8 @@ def sse_stream(context: template.Context, listen: str = "", events: str = "", sh
         given["data-events"] = " ".join(split_events(events))
     if not share:
         given["data-share"] = "off"
+    if resume:
+        given["data-resume"] = "user"
     if user is not None and user.is_authenticated:
         given["data-user"] = user_id(user)
     nonce = nonce or str(getattr(request, "csp_nonce", "") or "")

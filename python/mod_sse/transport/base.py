@@ -11,7 +11,7 @@ import logging
 import random
 import re
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
 
 from django.utils.module_loading import import_string
@@ -61,6 +61,17 @@ def target(path: str, query: Optional[Mapping[str, Any]]) -> str:
     return path
 
 
+def presence_change(text: Union[str, bytes]) -> Optional[Tuple[str, bool]]:
+    """``{"user": "7", "online": true}`` → ("7", True); None for anything else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or "user" not in found or not isinstance(found.get("online"), bool):
+        return None
+    return str(found["user"]), found["online"]
+
+
 class Transport:
     """One way to the hub. Subclasses implement ``exchange``, ``close`` and ``describe``."""
 
@@ -70,6 +81,13 @@ class Transport:
     def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
         """Sends one request and reads its answer. Raises Lost for what may pass, SSEError for what will not."""
         raise NotImplementedError
+
+    def feed(self, idle: float) -> Iterator[Optional[Tuple[str, bool]]]:
+        """Who comes and goes, as (user id, online); None first, when the feed is open, and whenever it shows that it lives.
+
+        Ends with Lost when it breaks (over HTTP also when it is silent for ``idle`` seconds).
+        """
+        raise NotThere(f"{self.describe()} has no presence feed", 404)
 
     def close(self) -> None:
         """Closes the calling thread's connection."""

@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 import threading
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 from urllib.parse import SplitResult, unquote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -21,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .._version import __version__
 from ..conf import sse_settings
 from ..exceptions import NotThere
-from .base import Answer, Lost, Transport
+from .base import Answer, Lost, Transport, presence_change
 
 CONNECT_TIMEOUT = 2.0
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -116,8 +116,19 @@ class HTTPTransport(Transport):
             kept.close()
             self.local.connection = None
 
+    def feed(self, idle: float) -> Iterator[Optional[Tuple[str, bool]]]:
+        data: List[str] = []
+        for line in self.lines("/presence/feed", idle):
+            if line.startswith("data:"):
+                data.append(line[6:] if line.startswith("data: ") else line[5:])
+            elif line or not data:
+                yield None
+            else:
+                yield presence_change("\n".join(data))
+                data = []
+
     def lines(self, target: str, idle: float) -> Iterator[str]:
-        """The lines of an event stream (``/presence/feed``). Lost when it breaks or is silent for ``idle`` seconds."""
+        """The lines of an event stream, which carries a comment line at least every SSEHeartbeat seconds."""
         headers = dict(self.headers(), Accept="text/event-stream")
         connection = self.connect(CONNECT_TIMEOUT)
         try:
@@ -132,6 +143,7 @@ class HTTPTransport(Transport):
                 raise self.refusal("GET", target, answer)
             for line in response:
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
+            raise Lost("ended by the server")
         except (OSError, socket.timeout, http.client.HTTPException) as err:
             raise Lost(f"{type(err).__name__}: {err}") from err
         finally:

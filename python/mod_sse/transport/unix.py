@@ -9,13 +9,14 @@ import os
 import select
 import socket
 import threading
-from typing import Optional
+from typing import Iterator, Optional, Tuple
 
 from ..conf import sse_settings
 from ..exceptions import AccessDenied
-from .base import Answer, Lost, Transport
+from .base import Answer, Lost, Transport, presence_change
 
 CHUNK = 65536
+FEED_ANSWER_SECONDS = 5.0
 
 
 class Connection:
@@ -47,6 +48,16 @@ class Connection:
         self.sock.close()
 
 
+def read_answer(connection: Connection) -> Answer:
+    """ValueError if the line is no answer."""
+    found = json.loads(connection.read_line())
+    if not isinstance(found, dict) or not isinstance(found.get("status"), int):
+        raise ValueError("an answer without a status")
+    headers = {str(k).lower(): str(v) for k, v in (found.get("headers") or {}).items()}
+    body = found.get("body")
+    return Answer(found["status"], headers, {} if body is None else body)
+
+
 class SocketTransport(Transport):
     def __init__(self, path: str) -> None:
         self.path = path
@@ -62,9 +73,11 @@ class SocketTransport(Transport):
             who = f"user {os.geteuid()}"
             raise AccessDenied(f"{self.describe()}: {who} may not open it; see SSEAdminSocket's mode and group ({err.strerror})") from err
 
+    def head(self, method: str, target: str) -> bytes:
+        return json.dumps({"realm": str(sse_settings.REALM), "method": method, "path": target}, ensure_ascii=False).encode("utf-8")
+
     def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
-        head = json.dumps({"realm": str(sse_settings.REALM), "method": method, "path": target}, ensure_ascii=False)
-        line = head.encode("utf-8")
+        line = self.head(method, target)
         if body is not None:
             line = line[:-1] + b',"body":' + body + b"}"
         connection = getattr(self.local, "connection", None)
@@ -77,9 +90,7 @@ class SocketTransport(Transport):
                 connection = self.open(timeout)
             connection.sock.settimeout(timeout)
             connection.sock.sendall(line + b"\n")
-            answer = json.loads(connection.read_line())
-            if not isinstance(answer, dict) or not isinstance(answer.get("status"), int):
-                raise ValueError("an answer without a status")
+            answer = read_answer(connection)
         except (OSError, ValueError) as err:
             if connection is not None:
                 connection.close()
@@ -89,9 +100,29 @@ class SocketTransport(Transport):
                 connection.close()
             raise
         self.local.connection = connection
-        headers = {str(k).lower(): str(v) for k, v in (answer.get("headers") or {}).items()}
-        body_in = answer.get("body")
-        return Answer(answer["status"], headers, {} if body_in is None else body_in)
+        return answer
+
+    def feed(self, idle: float) -> Iterator[Optional[Tuple[str, bool]]]:
+        """On a connection of its own: after the answer one line for each change. A hub that dies closes the socket."""
+        try:
+            connection = self.open(FEED_ANSWER_SECONDS)
+        except OSError as err:
+            raise Lost(f"{type(err).__name__}: {err}") from err
+        try:
+            connection.sock.sendall(self.head("GET", "/presence/feed") + b"\n")
+            answer = read_answer(connection)
+            if answer.status in (502, 503, 504):
+                raise Lost(f"{answer.status} {self.title(answer)}")
+            if answer.status != 200:
+                raise self.refusal("GET", "/presence/feed", answer)
+            connection.sock.settimeout(None)
+            yield None
+            while True:
+                yield presence_change(connection.read_line())
+        except (OSError, ValueError) as err:
+            raise Lost(f"{type(err).__name__}: {err}") from err
+        finally:
+            connection.close()
 
     def close(self) -> None:
         connection = getattr(self.local, "connection", None)

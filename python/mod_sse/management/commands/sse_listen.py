@@ -19,12 +19,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="print nothing")
-        parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks over the admin socket (default 1)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["interval"] <= 0:
-            raise CommandError("--interval must be above 0")
-        listener = Listener(None if options["quiet"] else self.report, options["interval"])
+        listener = Listener(None if options["quiet"] else self.report)
 
         def stop(number: int, frame: Any) -> None:
             # A read that waits for the next line is left by an exception, not by a flag.

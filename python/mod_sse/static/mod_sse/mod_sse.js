@@ -19,13 +19,14 @@
   const SERVER_EVENTS = ["stream-open", "stream-reset", "stream-end"];
 
   class SSEStream {
-    constructor(url, { events = [], share = true, user = "" } = {}) {
+    constructor(url, { events = [], share = true, user = "", resume = false } = {}) {
       this.url = new URL(url, document.baseURI).href;
       this.handlers = new Map(); // event name → Set of functions
       this.wanted = new Set(events); // names asked for with ?event=
       this.remote = new Set(); // names that other tabs listen to
       this.listened = new Set(); // names that the EventSource is told of
       this.lastId = "";
+      this.resume = resume; // begin with what the user has not been sent yet on any device
       this.state = "connecting";
       this.reason = "";
       this.onstate = null;
@@ -33,24 +34,14 @@
       this.triedAgain = false;
       this.closed = false;
 
-      const name = `mod_sse ${user} ${this.url}`;
-      if (share && navigator.locks && window.BroadcastChannel && window.isSecureContext) {
-        this.peers = new BroadcastChannel(name);
-        this.peers.onmessage = (e) => this.hear(e.data);
-        this.peers.postMessage({ what: "join", names: this.names(), wanted: [...this.wanted] });
-        this.release = null;
-        navigator.locks
-          .request(name, () => {
-            if (this.closed) return undefined;
-            this.connect();
-            this.peers.postMessage({ what: "lead" });
-            return new Promise((done) => (this.release = done));
-          })
-          .catch(() => this.connect());
-      } else {
-        this.peers = null;
-        this.connect();
-      }
+      this.room = `mod_sse ${user} ${this.url}`;
+      this.share = share && Boolean(navigator.locks && window.BroadcastChannel) && window.isSecureContext;
+      this.peers = null;
+      this.gate = null; // gives the lock back, or takes the request for it back
+      this.start();
+      // A page that is left may be kept for "back", with its connection: its user would seem to be here still.
+      window.addEventListener("pagehide", () => this.stop());
+      window.addEventListener("pageshow", (e) => e.persisted && !this.closed && this.start());
     }
 
     /* Calls fn(data, {id, event, text}) for each event of that name; data is the JSON value, or the text if it is none. */
@@ -80,15 +71,40 @@
 
     close() {
       this.closed = true;
-      this.source?.close();
-      this.source = null;
-      this.release?.();
-      this.peers?.close();
-      this.peers = null;
+      this.stop();
       this.become("ended", "closed");
     }
 
     // ---- for this file only --------------------------------------------------------------------------------------------
+
+    start() {
+      if (!this.share) {
+        this.connect();
+        return;
+      }
+      this.peers = new BroadcastChannel(this.room);
+      this.peers.onmessage = (e) => this.hear(e.data);
+      this.tell({ what: "join", names: this.names(), wanted: [...this.wanted] });
+      const gate = new AbortController();
+      this.gate = gate;
+      navigator.locks
+        .request(this.room, { signal: gate.signal }, () => {
+          if (gate.signal.aborted) return undefined;
+          this.connect();
+          this.tell({ what: "lead" });
+          return new Promise((done) => gate.signal.addEventListener("abort", done));
+        })
+        .catch(() => {}); // taken back before it was granted
+    }
+
+    stop() {
+      this.source?.close();
+      this.source = null;
+      clearTimeout(this.timer);
+      this.gate?.abort();
+      this.peers?.close();
+      this.peers = null;
+    }
 
     names() {
       return [...this.handlers.keys()];
@@ -129,6 +145,7 @@
       const url = new URL(this.url);
       this.wanted.forEach((name) => url.searchParams.append("event", name));
       if (this.lastId) url.searchParams.set("lastEventId", this.lastId);
+      else if (this.resume) url.searchParams.set("resume", "user");
       return url.href;
     }
 
@@ -156,7 +173,7 @@
       }
       this.triedAgain = true;
       this.announce("waiting", this.reason);
-      setTimeout(() => !this.closed && this.connect(), RETURN_AFTER_MS * (1 + Math.random()));
+      this.timer = setTimeout(() => this.connect(), RETURN_AFTER_MS * (1 + Math.random()));
     }
 
     listen(name) {
@@ -215,8 +232,8 @@
 
   const script = document.currentScript;
   if (script?.dataset.url) {
-    const { url, events = "", user = "", share = "on" } = script.dataset;
-    window.sse = new SSEStream(url, { events: events.split(" ").filter(Boolean), user, share: share !== "off" });
+    const { url, events = "", user = "", share = "on", resume } = script.dataset;
+    window.sse = new SSEStream(url, { events: events.split(" ").filter(Boolean), user, share: share !== "off", resume: resume === "user" });
     window.sse.toDocument = true;
     (script.dataset.listen || "").split(" ").filter(Boolean).forEach((name) => window.sse.on(name, () => {}));
   }
