@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded driver's object: made and stopped here; jobs leave for the threads and come back
+ * here, where upcalls and callbacks are made. Control loop. */
+#include "broker/local.h"
+
+#include "broker/local_impl.h"
+#include "core/buf.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* Work in one turn of the loop, so that streams are not kept waiting. */
+#define HISTORIES_PER_TURN 64
+#define JOBS_PER_TURN 512
+#define TICK_MS 1000
+
+int64_t sse_local_now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void sse_local_give_back_post(sse_local_t *l, sse_job_t *list)
+{
+    sse_jobq_push(&l->to_loop, list);
+    uv_async_send(&l->wake);
+}
+
+/* ---- sending ---- */
+
+static void flush(uv_prepare_t *handle)
+{
+    sse_local_t *l = handle->data;
+    uv_prepare_stop(&l->flush);
+    sse_job_t *list = l->queued;
+    l->queued = NULL;
+    l->queued_tail = &l->queued;
+    sse_jobq_push(&l->to_writer, list);
+}
+
+void sse_local_submit(sse_local_t *l, sse_job_t *job)
+{
+    job->next = NULL;
+    if (l->stopping || l->queued_bytes > SSE_LOCAL_QUEUE_BYTES) {
+        job->status = l->stopping ? APR_EOF : APR_EAGAIN;
+        sse_local_give_back_post(l, job);
+        return;
+    }
+    job->weight = job->arena.bytes;
+    l->queued_bytes += job->weight;
+    if (!l->queued)
+        uv_prepare_start(&l->flush, flush);
+    *l->queued_tail = job;
+    l->queued_tail = &job->next;
+}
+
+/* ---- coming back ---- */
+
+static void evict(sse_local_t *l)
+{
+    sse_window_evict(&l->window, l->reads ? SSE_LOCAL_WINDOW_BYTES_MAX : SSE_LOCAL_WINDOW_BYTES,
+                     sse_local_now_ms());
+}
+
+static void tell_published(sse_local_t *l, sse_job_t *job)
+{
+    const sse_broker_upcalls_t *up = l->base.env.up;
+    bool ok = job->status == APR_SUCCESS;
+    job->cb.published(job->baton, job->status, ok ? job->published : NULL, ok ? job->n_items : 0,
+                      job->bad);
+    for (size_t i = 0; ok && i < job->n_items; i++) {
+        sse_message_t *m = job->messages[i];
+        if (!m)
+            continue;
+        if (job->superseded[i])
+            sse_window_supersede(&l->window, job->superseded[i]);
+        sse_window_add(&l->window, m);
+        l->pos = m->pos;
+        up->message(l->base.env.hub, m);
+    }
+    evict(l);
+}
+
+static void tell_changes(sse_local_t *l, sse_job_t *job)
+{
+    for (size_t i = 0; i < job->n_changes; i++)
+        l->base.env.up->changed(l->base.env.hub, job->changes[i].record, job->changes[i].groups);
+}
+
+static void begin_at(sse_local_t *l, sse_pos_t pos)
+{
+    l->pos = pos;
+    sse_window_restart(&l->window, pos.seq);
+}
+
+static void tell_state(sse_local_t *l, sse_job_t *job)
+{
+    const sse_broker_upcalls_t *up = l->base.env.up;
+    if (job->pos.epoch && job->pos.epoch != l->pos.epoch) {
+        bool reset = l->pos.epoch != 0;
+        begin_at(l, job->pos);
+        if (reset)
+            up->reset(l->base.env.hub, NULL, job->pos);
+    }
+    up->state(l->base.env.hub, job->state, job->detail);
+}
+
+/* Upcalls first: whoever acts on the answer finds the hub up to date. */
+static void come_back(sse_local_t *l, sse_job_t *job)
+{
+    bool ok = job->status == APR_SUCCESS;
+    l->queued_bytes -= job->weight;
+    if (ok)
+        tell_changes(l, job);
+    switch (job->kind) {
+    case SSE_JOB_PUBLISH:
+        tell_published(l, job);
+        break;
+    case SSE_JOB_CONNECT:
+        job->cb.connected(job->baton, job->status, job->record, job->groups, l->pos);
+        break;
+    case SSE_JOB_SUBSCRIBE:
+    case SSE_JOB_UNSUBSCRIBE:
+    case SSE_JOB_RECORD:
+        job->cb.record(job->baton, job->status, job->record);
+        break;
+    case SSE_JOB_MEMBERS:
+        job->cb.names(job->baton, job->status, job->found, job->n_found);
+        break;
+    case SSE_JOB_FORGET:
+        if (ok && job->forget)
+            sse_window_forget(&l->window, job->realm, job->owner, job->forget);
+        job->cb.done(job->baton, job->status);
+        break;
+    case SSE_JOB_MEMBERS_CHANGE:
+    case SSE_JOB_DISCONNECT:
+    case SSE_JOB_CURSORS:
+        job->cb.done(job->baton, job->status);
+        break;
+    case SSE_JOB_TRACKING:
+        job->cb.tracking(job->baton, job->status, ok ? &job->track : NULL);
+        break;
+    case SSE_JOB_HISTORY:
+        sse_local_history_back(l, job);
+        return;
+    case SSE_JOB_STATE:
+        tell_state(l, job);
+        break;
+    case SSE_JOB_EXPIRED:
+        break;
+    }
+    sse_job_free(job);
+}
+
+/* ---- the end ---- */
+
+static void closed(uv_handle_t *handle)
+{
+    sse_local_t *l = handle->data;
+    if (--l->handles)
+        return;
+    sse_done_fn done = l->stopped;
+    void *baton = l->stopped_baton;
+    sse_window_clear(&l->window);
+    sse_jobq_clear(&l->to_writer);
+    sse_jobq_clear(&l->to_reader);
+    sse_jobq_clear(&l->to_loop);
+    free(l->state_dir);
+    free(l);
+    if (done)
+        done(baton, APR_SUCCESS);
+}
+
+static void close_handles(sse_local_t *l)
+{
+    l->handles = 3;
+    uv_close((uv_handle_t *)&l->wake, closed);
+    uv_close((uv_handle_t *)&l->flush, closed);
+    uv_close((uv_handle_t *)&l->tick, closed);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    sse_local_t *l = handle->data;
+    if (!l->joined && atomic_load(&l->ended) == 2) {
+        pthread_join(l->writer, NULL);
+        pthread_join(l->reader, NULL);
+        l->joined = true;
+    }
+    sse_job_t *list = sse_jobq_take(&l->to_loop);
+    if (list) {
+        *l->incoming_tail = list;
+        while (*l->incoming_tail)
+            l->incoming_tail = &(*l->incoming_tail)->next;
+    }
+    for (unsigned n = 0; l->incoming && n < JOBS_PER_TURN; n++) {
+        sse_job_t *job = l->incoming;
+        l->incoming = job->next;
+        if (!l->incoming)
+            l->incoming_tail = &l->incoming;
+        come_back(l, job);
+    }
+    bool more = sse_local_history_answer(l, HISTORIES_PER_TURN);
+    if (more || l->incoming)
+        uv_async_send(&l->wake);
+    else if (l->joined && !uv_is_closing((uv_handle_t *)&l->wake))
+        close_handles(l);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    evict(timer->data);
+}
+
+void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton)
+{
+    sse_local_t *l = (sse_local_t *)b;
+    if (l->stopping)
+        return;
+    if (l->queued)
+        flush(&l->flush);
+    l->stopping = true;
+    l->stopped = done;
+    l->stopped_baton = baton;
+    atomic_store(&l->hurry, true);
+    /* The writer carries out what waits, then closes the reader's queue in turn. */
+    sse_jobq_close(&l->to_writer);
+    uv_async_send(&l->wake);
+}
+
+/* ---- the beginning ---- */
+
+apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
+                              sse_broker_t **out_broker, char *problem)
+{
+    apr_status_t status = sse_store_place_check(env->conf->state_dir, problem);
+    if (status != APR_SUCCESS)
+        return status;
+    sse_local_t *l = sse_calloc(1, sizeof(*l));
+    l->base.driver = &sse_local_driver;
+    l->base.env = *env;
+    l->state_dir = sse_strndup(env->conf->state_dir, strlen(env->conf->state_dir));
+    l->store_conf = (sse_store_conf_t){.dir = l->state_dir,
+                                       .full = env->conf->durability &&
+                                               strcmp(env->conf->durability, "full") == 0,
+                                       .history_count = env->conf->history_count,
+                                       .history_seconds = env->conf->history_seconds};
+    sse_jobq_init(&l->to_writer);
+    sse_jobq_init(&l->to_reader);
+    sse_jobq_init(&l->to_loop);
+    l->queued_tail = &l->queued;
+    l->incoming_tail = &l->incoming;
+    l->ready_tail = &l->ready;
+    sse_window_init(&l->window, l->store_conf.history_count, l->store_conf.history_seconds);
+    uv_async_init(env->loop, &l->wake, on_wake);
+    uv_prepare_init(env->loop, &l->flush);
+    uv_timer_init(env->loop, &l->tick);
+    l->wake.data = l->flush.data = l->tick.data = l;
+    uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
+    if (pthread_create(&l->writer, NULL, sse_local_writer, l) != 0 ||
+        pthread_create(&l->reader, NULL, sse_local_reader, l) != 0)
+        abort();
+    *out_broker = &l->base;
+    return APR_SUCCESS;
+}

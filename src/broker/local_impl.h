@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the local_* files share: the driver's object and the ways between its three threads.
+ *
+ *   control loop --to_writer--> writer --to_reader--> reader
+ *        ^  \________________________________________/   |
+ *        +----------- to_loop, uv_async_send ------------+
+ *
+ * Calls made in one turn of the loop go to the writer together, which makes one transaction of all
+ * that waits. */
+#ifndef SSE_LOCAL_IMPL_H
+#define SSE_LOCAL_IMPL_H
+
+#include "broker/local_job.h"
+#include "broker/local_window.h"
+#include "broker/store.h"
+
+/* Memory of the newest messages; while the reader is at work the floor waits for it up to the
+ * second number. */
+#define SSE_LOCAL_WINDOW_BYTES (48u * 1024 * 1024)
+#define SSE_LOCAL_WINDOW_BYTES_MAX (64u * 1024 * 1024)
+/* Arguments of calls that wait for the writer; more are refused. */
+#define SSE_LOCAL_QUEUE_BYTES (128u * 1024 * 1024)
+
+typedef struct sse_local_t {
+    sse_broker_t base;
+    sse_store_conf_t store_conf; /* read by all threads */
+    char *state_dir;
+
+    /* ---- between threads ---- */
+    sse_jobq_t to_writer;
+    sse_jobq_t to_reader;
+    sse_jobq_t to_loop;
+    uv_async_t wake;        /* uv_async_send is what other threads may call */
+    atomic_uint generation; /* of the database file: the reader opens it anew when it changes */
+    atomic_bool hurry;      /* stopping: no waiting for locks and disks */
+    atomic_bool suspect;    /* the reader met damage: the writer looks */
+    atomic_uint ended;      /* threads that have ended */
+
+    /* ---- control loop ---- */
+    pthread_t writer;
+    pthread_t reader;
+    uv_prepare_t flush; /* active while calls of this turn are queued */
+    uv_timer_t tick;
+    sse_job_t *queued;
+    sse_job_t **queued_tail;
+    size_t queued_bytes; /* arguments of jobs that are not back yet */
+    sse_job_t *incoming; /* taken from to_loop, not yet dealt with */
+    sse_job_t **incoming_tail;
+    sse_job_t *ready; /* histories that memory can answer */
+    sse_job_t **ready_tail;
+    size_t reads; /* histories that the reader has */
+    sse_window_t window;
+    sse_pos_t
+        pos; /* of the last message that was given to the upcall; epoch 0 until the store is open */
+    bool stopping;
+    bool joined;
+    unsigned handles; /* libuv handles still to close */
+    sse_done_fn stopped;
+    void *stopped_baton;
+} sse_local_t;
+
+int64_t sse_local_now_ms(void); /* UNIX time; any thread */
+
+/* ---- local_calls.c: the driver's calls, control loop ---- */
+extern const sse_broker_driver_t sse_local_driver;
+
+/* ---- local.c, control loop ---- */
+apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
+                              sse_broker_t **out_broker, char *problem);
+void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton);
+/* Hands a job to the writer at the end of this turn; the driver owns it from here. */
+void sse_local_submit(sse_local_t *l, sse_job_t *job);
+
+/* ---- local_history.c, control loop ---- */
+void sse_local_history_submit(sse_local_t *l, sse_job_t *job);
+/* The reader is done with it. */
+void sse_local_history_back(sse_local_t *l, sse_job_t *job);
+/* Answers up to `max` that memory can answer; true if more wait. */
+bool sse_local_history_answer(sse_local_t *l, size_t max);
+/* Ends it with a failure. */
+void sse_local_history_fail(sse_job_t *job, apr_status_t status);
+
+/* ---- any thread ---- */
+void sse_local_give_back_post(sse_local_t *l, sse_job_t *list);
+
+/* ---- the threads ---- */
+void *sse_local_writer(void *l);
+void *sse_local_reader(void *l);
+
+#endif

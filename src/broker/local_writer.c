@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer thread: holds the directory's lock and the store, makes one transaction of all jobs
+ * that wait, trims in between, and finds its way back when the disk fails or the file is damaged.
+ */
+#include "broker/local_impl.h"
+#include "core/log.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define PROBLEM_SIZE 256
+/* Jobs wait this long for the store to open (another hub is leaving); then they are refused until
+ * it does. */
+#define PATIENCE_MS 15000
+#define RETRY_MS 100
+#define RETRY_SLOW_MS 1000
+#define IDLE_MS 1000
+#define BATCH_JOBS 4096
+#define EXPIRE_EVERY_MS 5000
+#define TRIM_AFTER 256
+#define TRIM_BUDGET 4096
+
+typedef struct writer_t {
+    sse_local_t *l;
+    sse_store_t *store;
+    int lock_fd;
+    sse_broker_state_t state;
+    int told_status;    /* the failure that the log has heard of */
+    int64_t began_ms;   /* when it began to wait for the store */
+    sse_job_t *waiting; /* taken from the queue, not carried out */
+    sse_job_t **waiting_tail;
+    size_t published; /* since the last trimming */
+    bool trim_more;
+    int64_t next_trim_ms;
+    int64_t next_expire_ms;
+    int64_t next_probe_ms;
+} writer_t;
+
+static void tell_state(writer_t *w, sse_broker_state_t state, const char *detail, bool opened)
+{
+    if (state == w->state && !opened)
+        return;
+    w->state = state;
+    sse_job_t *job = sse_job_create(SSE_JOB_STATE);
+    job->state = state;
+    job->detail = sse_arena_str(&job->arena, sse_str(detail)).p;
+    if (opened)
+        job->pos = sse_store_pos(w->store);
+    sse_local_give_back_post(w->l, job);
+}
+
+/* ---- opening ---- */
+
+static void log_open_failure(writer_t *w, apr_status_t status, const char *problem)
+{
+    if (status == w->told_status)
+        return;
+    w->told_status = status;
+    if (status == APR_EBUSY)
+        sse_log(SSE_LOG_WARNING, "SSE0300: %s; waiting for it to leave", problem);
+    else if (status == APR_ENOTIMPL)
+        sse_log(SSE_LOG_ERR, "SSE0301: %s; publishes are refused", problem);
+    else
+        sse_log(SSE_LOG_ERR,
+                "SSE0302: the store cannot be opened: %s; publishes are refused until it can",
+                problem);
+}
+
+static bool open_store(writer_t *w)
+{
+    char problem[PROBLEM_SIZE] = "", aside[64] = "";
+    apr_status_t status = APR_SUCCESS;
+    if (w->lock_fd < 0)
+        status = sse_store_place_lock(w->l->store_conf.dir, &w->lock_fd, problem);
+    if (status == APR_SUCCESS)
+        status = sse_store_open(&w->l->store_conf, &w->store, aside, problem);
+    if (aside[0])
+        sse_log(SSE_LOG_CRIT,
+                "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
+                "stored messages, "
+                "subscriptions and groups are lost to the hub",
+                w->l->store_conf.dir, aside);
+    if (status != APR_SUCCESS) {
+        log_open_failure(w, status, problem);
+        /* A hub that is leaving lets go soon: no need to alarm anybody before patience ends. */
+        if (status != APR_EBUSY || sse_local_now_ms() - w->began_ms > PATIENCE_MS)
+            tell_state(w, SSE_BROKER_LOST, problem, false);
+        return false;
+    }
+    if (w->told_status)
+        sse_log(SSE_LOG_NOTICE, "the store in %s is open", w->l->store_conf.dir);
+    w->told_status = 0;
+    atomic_fetch_add(&w->l->generation, 1);
+    tell_state(w, SSE_BROKER_CONNECTED, "", true);
+    return true;
+}
+
+/* ---- jobs ---- */
+
+static void give_back(writer_t *w, sse_job_t *list)
+{
+    if (list)
+        sse_local_give_back_post(w->l, list);
+}
+
+static void fail_all(writer_t *w, sse_job_t *list, apr_status_t status)
+{
+    for (sse_job_t *job = list; job; job = job->next) {
+        sse_job_reset_results(job);
+        job->status = status;
+    }
+    give_back(w, list);
+}
+
+static apr_status_t carry_out(writer_t *w, sse_job_t *job, int64_t now_ms, bool no_writes)
+{
+    switch (job->kind) {
+    case SSE_JOB_PUBLISH:
+        return sse_store_publish(w->store, job, now_ms);
+    case SSE_JOB_CONNECT:
+        return sse_store_connect(w->store, job, now_ms, no_writes);
+    case SSE_JOB_SUBSCRIBE:
+        return sse_store_subscribe(w->store, job, now_ms);
+    case SSE_JOB_UNSUBSCRIBE:
+        return sse_store_unsubscribe(w->store, job, now_ms);
+    case SSE_JOB_RECORD:
+        return sse_store_record(w->store, job, now_ms);
+    case SSE_JOB_MEMBERS_CHANGE:
+        return sse_store_members_change(w->store, job, now_ms);
+    case SSE_JOB_MEMBERS:
+        return sse_store_members(w->store, job);
+    case SSE_JOB_FORGET:
+        return sse_store_forget(w->store, job, now_ms);
+    case SSE_JOB_DISCONNECT:
+        return sse_store_disconnect(w->store, job, now_ms);
+    case SSE_JOB_CURSORS:
+        return sse_store_cursors(w->store, job);
+    default: /* the reader's: passed on after the commit */
+        return APR_SUCCESS;
+    }
+}
+
+static bool store_failed(apr_status_t status)
+{
+    return status == APR_EAGAIN || status == APR_EGENERAL;
+}
+
+/* All in one transaction. On failure nothing is kept and no result is left. */
+static apr_status_t try_together(writer_t *w, sse_job_t *list, int64_t now_ms)
+{
+    apr_status_t status = sse_store_begin(w->store);
+    for (sse_job_t *job = list; job && !store_failed(status); job = job->next) {
+        job->status = carry_out(w, job, now_ms, false);
+        status = job->status;
+    }
+    if (store_failed(status))
+        sse_store_rollback(w->store);
+    else
+        status = sse_store_commit(w->store);
+    if (!store_failed(status))
+        return APR_SUCCESS;
+    for (sse_job_t *job = list; job; job = job->next)
+        sse_job_reset_results(job);
+    return status;
+}
+
+/* Alone, so that what only reads still gets its answer from a disk that refuses writes. */
+static apr_status_t try_alone(writer_t *w, sse_job_t *job, int64_t now_ms, bool no_writes)
+{
+    apr_status_t status = sse_store_begin(w->store);
+    if (status == APR_SUCCESS)
+        status = carry_out(w, job, now_ms, no_writes);
+    if (store_failed(status))
+        sse_store_rollback(w->store);
+    else {
+        apr_status_t committed = sse_store_commit(w->store);
+        status = committed == APR_SUCCESS ? status : committed;
+    }
+    if (store_failed(status))
+        sse_job_reset_results(job);
+    job->status = status;
+    return status;
+}
+
+/* What the reader is to do goes on to it, in order behind what is committed; the rest goes back. */
+static void hand_over(writer_t *w, sse_job_t *list)
+{
+    sse_job_t *back = NULL, **back_tail = &back, *on = NULL, **on_tail = &on;
+    for (sse_job_t *job = list, *next; job; job = next) {
+        next = job->next;
+        job->next = NULL;
+        bool reads = job->kind == SSE_JOB_HISTORY || job->kind == SSE_JOB_TRACKING;
+        sse_job_t ***tail = reads ? &on_tail : &back_tail;
+        **tail = job;
+        *tail = &job->next;
+        if (job->kind == SSE_JOB_PUBLISH)
+            w->published += job->n_items;
+    }
+    give_back(w, back);
+    sse_jobq_push(&w->l->to_reader, on);
+}
+
+static void well(writer_t *w)
+{
+    if (w->state == SSE_BROKER_CONNECTED)
+        return;
+    sse_log(SSE_LOG_NOTICE, "the store accepts writes again");
+    w->told_status = 0;
+    tell_state(w, SSE_BROKER_CONNECTED, "", false);
+}
+
+static void unwell(writer_t *w)
+{
+    if (w->told_status != APR_EAGAIN)
+        sse_log(
+            SSE_LOG_ERR,
+            "SSE0304: the store refuses writes: %s; publishes are refused until it accepts them",
+            sse_store_problem(w->store));
+    w->told_status = APR_EAGAIN;
+    w->next_probe_ms = sse_local_now_ms() + RETRY_SLOW_MS;
+    tell_state(w, SSE_BROKER_LOST, sse_store_problem(w->store), false);
+}
+
+/* Closes the damaged file and puts it aside; the next turn opens a new one. */
+static void give_up_file(writer_t *w)
+{
+    char aside[64] = "";
+    sse_log(SSE_LOG_ERR, "SSE0305: the database in %s is found damaged: %s", w->l->store_conf.dir,
+            sse_store_problem(w->store));
+    sse_store_abandon(w->store);
+    w->store = NULL;
+    if (sse_store_place_set_aside(w->l->store_conf.dir, aside) == APR_SUCCESS)
+        sse_log(SSE_LOG_CRIT,
+                "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
+                "stored messages, "
+                "subscriptions and groups are lost to the hub",
+                w->l->store_conf.dir, aside);
+    w->began_ms = sse_local_now_ms();
+    tell_state(w, SSE_BROKER_LOST, "the database is damaged", false);
+}
+
+static void run(writer_t *w, sse_job_t *list)
+{
+    int64_t now_ms = sse_local_now_ms();
+    apr_status_t status = try_together(w, list, now_ms);
+    if (status == APR_SUCCESS) {
+        hand_over(w, list);
+        well(w);
+        return;
+    }
+    bool refused = false;
+    for (sse_job_t *job = list, *next; job && status != APR_EGENERAL; job = next) {
+        next = list = job->next;
+        job->next = NULL;
+        status = try_alone(w, job, now_ms, false);
+        if (status == APR_EAGAIN) {
+            refused = true;
+            if (job->kind == SSE_JOB_CONNECT)
+                status = try_alone(w, job, now_ms, true);
+        }
+        if (status == APR_EGENERAL) {
+            job->next = next;
+            list = job;
+        } else {
+            hand_over(w, job);
+        }
+    }
+    if (status == APR_EGENERAL) {
+        fail_all(w, list, APR_EAGAIN);
+        give_up_file(w);
+    } else if (refused) {
+        unwell(w);
+    } else {
+        well(w);
+    }
+}
+
+/* ---- in between ---- */
+
+static void trim(writer_t *w, int64_t now_ms)
+{
+    size_t budget = 2 * w->published + TRIM_AFTER;
+    if (budget > TRIM_BUDGET)
+        budget = TRIM_BUDGET;
+    apr_status_t status = sse_store_begin(w->store);
+    if (status == APR_SUCCESS)
+        status = sse_store_trim(w->store, budget, now_ms, &w->trim_more);
+    if (status == APR_SUCCESS)
+        status = sse_store_commit(w->store);
+    else
+        sse_store_rollback(w->store);
+    w->published = 0;
+    w->next_trim_ms = now_ms + IDLE_MS;
+    if (status != APR_SUCCESS)
+        w->trim_more = false;
+    if (status == APR_EGENERAL)
+        give_up_file(w);
+    else if (status == APR_EAGAIN)
+        unwell(w);
+}
+
+static void expire(writer_t *w, int64_t now_ms)
+{
+    sse_job_t *job = sse_job_create(SSE_JOB_EXPIRED);
+    apr_status_t status = sse_store_begin(w->store);
+    if (status == APR_SUCCESS)
+        status = sse_store_expire(w->store, job, now_ms);
+    if (status == APR_SUCCESS)
+        status = sse_store_commit(w->store);
+    else
+        sse_store_rollback(w->store);
+    w->next_expire_ms = now_ms + EXPIRE_EVERY_MS;
+    if (status == APR_SUCCESS && job->n_changes)
+        sse_local_give_back_post(w->l, job);
+    else
+        sse_job_free(job);
+    if (status == APR_EGENERAL)
+        give_up_file(w);
+}
+
+static void keep_house(writer_t *w)
+{
+    int64_t now_ms = sse_local_now_ms();
+    if (w->state != SSE_BROKER_CONNECTED) {
+        if (now_ms < w->next_probe_ms)
+            return;
+        w->next_probe_ms = now_ms + RETRY_SLOW_MS;
+        apr_status_t status = sse_store_probe(w->store);
+        if (status == APR_SUCCESS)
+            well(w);
+        else if (status == APR_EGENERAL)
+            give_up_file(w);
+        return;
+    }
+    if (atomic_exchange(&w->l->suspect, false) && sse_store_damaged(w->store)) {
+        give_up_file(w);
+        return;
+    }
+    /* A clock that was set back must not put the next time far off. */
+    if (w->next_trim_ms > now_ms + IDLE_MS)
+        w->next_trim_ms = now_ms;
+    if (w->next_expire_ms > now_ms + EXPIRE_EVERY_MS)
+        w->next_expire_ms = now_ms;
+    if (w->published >= TRIM_AFTER || w->trim_more || now_ms >= w->next_trim_ms)
+        trim(w, now_ms);
+    if (w->store && now_ms >= w->next_expire_ms)
+        expire(w, now_ms);
+    if (w->store)
+        sse_store_checkpoint(w->store);
+}
+
+/* Up to BATCH_JOBS of those that wait. */
+static sse_job_t *next_batch(writer_t *w)
+{
+    sse_job_t *list = sse_jobq_take(&w->l->to_writer);
+    if (list) {
+        *w->waiting_tail = list;
+        while (*w->waiting_tail)
+            w->waiting_tail = &(*w->waiting_tail)->next;
+    }
+    sse_job_t *batch = w->waiting, *last = batch;
+    if (!batch)
+        return NULL;
+    for (size_t n = 1; n < BATCH_JOBS && last->next; n++)
+        last = last->next;
+    w->waiting = last->next;
+    last->next = NULL;
+    if (!w->waiting)
+        w->waiting_tail = &w->waiting;
+    return batch;
+}
+
+static void without_store(writer_t *w)
+{
+    sse_jobq_t *q = &w->l->to_writer;
+    bool hurry = atomic_load(&w->l->hurry);
+    if (!w->waiting && !sse_jobq_wait(q, 0))
+        return;
+    if (open_store(w))
+        return;
+    if (hurry || sse_local_now_ms() - w->began_ms > PATIENCE_MS || w->told_status == APR_ENOTIMPL) {
+        sse_job_t *batch;
+        while ((batch = next_batch(w)))
+            fail_all(w, batch, hurry ? APR_EOF : APR_EAGAIN);
+        sse_jobq_wait(q, RETRY_SLOW_MS);
+    } else if (!hurry) {
+        usleep(RETRY_MS * 1000);
+    }
+}
+
+void *sse_local_writer(void *baton)
+{
+    writer_t writer = {
+        .l = baton, .lock_fd = -1, .state = SSE_BROKER_STARTING, .began_ms = sse_local_now_ms()};
+    writer_t *w = &writer;
+    w->waiting_tail = &w->waiting;
+    for (;;) {
+        if (!w->waiting && !w->trim_more &&
+            !sse_jobq_wait(&w->l->to_writer, w->store ? IDLE_MS : 0))
+            break;
+        if (!w->store) {
+            without_store(w);
+            continue;
+        }
+        sse_job_t *batch = next_batch(w);
+        if (batch)
+            run(w, batch);
+        if (atomic_load(&w->l->hurry))
+            w->trim_more = false;
+        else if (w->store)
+            keep_house(w);
+    }
+    sse_store_close(w->store);
+    if (w->lock_fd >= 0)
+        close(w->lock_fd);
+    sse_jobq_close(&w->l->to_reader);
+    atomic_fetch_add(&w->l->ended, 1);
+    uv_async_send(&w->l->wake);
+    return NULL;
+}

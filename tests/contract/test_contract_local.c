@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract suite over the embedded driver: its world is a directory. */
+#include "rig.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+world_t world;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+int main(void)
+{
+    char dir[4096];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof(dir), "%s/sse-contract-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(dir)) {
+        perror(dir);
+        return 99;
+    }
+    world = (world_t){.url = "local", .state_dir = dir};
+    int failed = contract_publish_tests();
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return failed ? 1 : 0;
+}
