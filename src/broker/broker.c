@@ -56,7 +56,8 @@ static const sse_broker_driver_t *load(const char *dir, sse_str_t name, char *pr
     }
     const sse_broker_driver_t *driver = dlsym(object, "sse_broker_driver");
     if (!driver || driver->abi != SSE_BROKER_ABI) {
-        snprintf(problem, PROBLEM_SIZE, "%.180s is no broker driver of this version of the hub", path);
+        snprintf(problem, PROBLEM_SIZE, "%.180s is no broker driver of this version of the hub",
+                 path);
         dlclose(object);
         return NULL;
     }

@@ -234,18 +234,18 @@ void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton)
 apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
                               sse_broker_t **out_broker, char *problem)
 {
-    apr_status_t status = sse_store_place_check(env->conf->state_dir, problem);
+    apr_status_t status = sse_disk_place_check(env->conf->state_dir, problem);
     if (status != APR_SUCCESS)
         return status;
     sse_local_t *l = sse_calloc(1, sizeof(*l));
     l->base.driver = &sse_local_driver;
     l->base.env = *env;
     l->state_dir = sse_strndup(env->conf->state_dir, strlen(env->conf->state_dir));
-    l->store_conf = (sse_store_conf_t){.dir = l->state_dir,
-                                       .full = env->conf->durability &&
-                                               strcmp(env->conf->durability, "full") == 0,
-                                       .history_count = env->conf->history_count,
-                                       .history_seconds = env->conf->history_seconds};
+    l->store_conf = (sse_disk_conf_t){.dir = l->state_dir,
+                                      .full = env->conf->durability &&
+                                              strcmp(env->conf->durability, "full") == 0,
+                                      .history_count = env->conf->history_count,
+                                      .history_seconds = env->conf->history_seconds};
     sse_jobq_init(&l->to_writer);
     sse_jobq_init(&l->to_reader);
     sse_jobq_init(&l->to_loop);

@@ -10,9 +10,9 @@
 #ifndef SSE_LOCAL_IMPL_H
 #define SSE_LOCAL_IMPL_H
 
+#include "broker/disk.h"
 #include "broker/local_job.h"
 #include "broker/local_window.h"
-#include "broker/store.h"
 
 /* Memory of the newest messages; while the reader is at work the floor waits for it up to the
  * second number. */
@@ -23,7 +23,7 @@
 
 typedef struct sse_local_t {
     sse_broker_t base;
-    sse_store_conf_t store_conf; /* read by all threads */
+    sse_disk_conf_t store_conf; /* read by all threads */
     char *state_dir;
 
     /* ---- between threads ---- */

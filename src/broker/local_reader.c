@@ -6,17 +6,17 @@
 
 #define IDLE_MS 60000
 
-static apr_status_t carry_out(sse_store_reader_t *r, sse_job_t *job)
+static apr_status_t carry_out(sse_disk_reader_t *r, sse_job_t *job)
 {
     int64_t now_ms = sse_local_now_ms();
-    return job->kind == SSE_JOB_HISTORY ? sse_store_reader_history(r, job, now_ms)
-                                        : sse_store_reader_tracking(r, job, now_ms);
+    return job->kind == SSE_JOB_HISTORY ? sse_disk_reader_history(r, job, now_ms)
+                                        : sse_disk_reader_tracking(r, job, now_ms);
 }
 
 void *sse_local_reader(void *baton)
 {
     sse_local_t *l = baton;
-    sse_store_reader_t *reader = NULL;
+    sse_disk_reader_t *reader = NULL;
     unsigned generation = 0;
     while (sse_jobq_wait(&l->to_reader, IDLE_MS)) {
         sse_job_t *list = sse_jobq_take(&l->to_reader);
@@ -25,13 +25,13 @@ void *sse_local_reader(void *baton)
             job->next = NULL;
             unsigned now = atomic_load(&l->generation);
             if (now != generation) {
-                sse_store_reader_close(reader);
+                sse_disk_reader_close(reader);
                 reader = NULL;
                 generation = now;
             }
             job->status = APR_SUCCESS;
             if (!reader)
-                job->status = sse_store_reader_open(&l->store_conf, &reader);
+                job->status = sse_disk_reader_open(&l->store_conf, &reader);
             if (job->status == APR_SUCCESS)
                 job->status = carry_out(reader, job);
             if (job->status == APR_EGENERAL) {
@@ -44,7 +44,7 @@ void *sse_local_reader(void *baton)
             sse_local_give_back_post(l, job);
         }
     }
-    sse_store_reader_close(reader);
+    sse_disk_reader_close(reader);
     atomic_fetch_add(&l->ended, 1);
     uv_async_send(&l->wake);
     return NULL;

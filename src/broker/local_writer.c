@@ -22,7 +22,7 @@
 
 typedef struct writer_t {
     sse_local_t *l;
-    sse_store_t *store;
+    sse_disk_t *store;
     int lock_fd;
     sse_broker_state_t state;
     int told_status;    /* the failure that the log has heard of */
@@ -45,7 +45,7 @@ static void tell_state(writer_t *w, sse_broker_state_t state, const char *detail
     job->state = state;
     job->detail = sse_arena_str(&job->arena, sse_str(detail)).p;
     if (opened)
-        job->pos = sse_store_pos(w->store);
+        job->pos = sse_disk_pos(w->store);
     sse_local_give_back_post(w->l, job);
 }
 
@@ -71,9 +71,9 @@ static bool open_store(writer_t *w)
     char problem[PROBLEM_SIZE] = "", aside[64] = "";
     apr_status_t status = APR_SUCCESS;
     if (w->lock_fd < 0)
-        status = sse_store_place_lock(w->l->store_conf.dir, &w->lock_fd, problem);
+        status = sse_disk_place_lock(w->l->store_conf.dir, &w->lock_fd, problem);
     if (status == APR_SUCCESS)
-        status = sse_store_open(&w->l->store_conf, &w->store, aside, problem);
+        status = sse_disk_open(&w->l->store_conf, &w->store, aside, problem);
     if (aside[0])
         sse_log(SSE_LOG_CRIT,
                 "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
@@ -116,25 +116,25 @@ static apr_status_t carry_out(writer_t *w, sse_job_t *job, int64_t now_ms, bool 
 {
     switch (job->kind) {
     case SSE_JOB_PUBLISH:
-        return sse_store_publish(w->store, job, now_ms);
+        return sse_disk_publish(w->store, job, now_ms);
     case SSE_JOB_CONNECT:
-        return sse_store_connect(w->store, job, now_ms, no_writes);
+        return sse_disk_connect(w->store, job, now_ms, no_writes);
     case SSE_JOB_SUBSCRIBE:
-        return sse_store_subscribe(w->store, job, now_ms);
+        return sse_disk_subscribe(w->store, job, now_ms);
     case SSE_JOB_UNSUBSCRIBE:
-        return sse_store_unsubscribe(w->store, job, now_ms);
+        return sse_disk_unsubscribe(w->store, job, now_ms);
     case SSE_JOB_RECORD:
-        return sse_store_record(w->store, job, now_ms);
+        return sse_disk_record(w->store, job, now_ms);
     case SSE_JOB_MEMBERS_CHANGE:
-        return sse_store_members_change(w->store, job, now_ms);
+        return sse_disk_members_change(w->store, job, now_ms);
     case SSE_JOB_MEMBERS:
-        return sse_store_members(w->store, job);
+        return sse_disk_members(w->store, job);
     case SSE_JOB_FORGET:
-        return sse_store_forget(w->store, job, now_ms);
+        return sse_disk_forget(w->store, job, now_ms);
     case SSE_JOB_DISCONNECT:
-        return sse_store_disconnect(w->store, job, now_ms);
+        return sse_disk_disconnect(w->store, job, now_ms);
     case SSE_JOB_CURSORS:
-        return sse_store_cursors(w->store, job);
+        return sse_disk_cursors(w->store, job);
     default: /* the reader's: passed on after the commit */
         return APR_SUCCESS;
     }
@@ -148,15 +148,15 @@ static bool store_failed(apr_status_t status)
 /* All in one transaction. On failure nothing is kept and no result is left. */
 static apr_status_t try_together(writer_t *w, sse_job_t *list, int64_t now_ms)
 {
-    apr_status_t status = sse_store_begin(w->store);
+    apr_status_t status = sse_disk_begin(w->store);
     for (sse_job_t *job = list; job && !store_failed(status); job = job->next) {
         job->status = carry_out(w, job, now_ms, false);
         status = job->status;
     }
     if (store_failed(status))
-        sse_store_rollback(w->store);
+        sse_disk_rollback(w->store);
     else
-        status = sse_store_commit(w->store);
+        status = sse_disk_commit(w->store);
     if (!store_failed(status))
         return APR_SUCCESS;
     for (sse_job_t *job = list; job; job = job->next)
@@ -167,13 +167,13 @@ static apr_status_t try_together(writer_t *w, sse_job_t *list, int64_t now_ms)
 /* Alone, so that what only reads still gets its answer from a disk that refuses writes. */
 static apr_status_t try_alone(writer_t *w, sse_job_t *job, int64_t now_ms, bool no_writes)
 {
-    apr_status_t status = sse_store_begin(w->store);
+    apr_status_t status = sse_disk_begin(w->store);
     if (status == APR_SUCCESS)
         status = carry_out(w, job, now_ms, no_writes);
     if (store_failed(status))
-        sse_store_rollback(w->store);
+        sse_disk_rollback(w->store);
     else {
-        apr_status_t committed = sse_store_commit(w->store);
+        apr_status_t committed = sse_disk_commit(w->store);
         status = committed == APR_SUCCESS ? status : committed;
     }
     if (store_failed(status))
@@ -215,10 +215,10 @@ static void unwell(writer_t *w)
         sse_log(
             SSE_LOG_ERR,
             "SSE0304: the store refuses writes: %s; publishes are refused until it accepts them",
-            sse_store_problem(w->store));
+            sse_disk_problem(w->store));
     w->told_status = APR_EAGAIN;
     w->next_probe_ms = sse_local_now_ms() + RETRY_SLOW_MS;
-    tell_state(w, SSE_BROKER_LOST, sse_store_problem(w->store), false);
+    tell_state(w, SSE_BROKER_LOST, sse_disk_problem(w->store), false);
 }
 
 /* Closes the damaged file and puts it aside; the next turn opens a new one. */
@@ -226,10 +226,10 @@ static void give_up_file(writer_t *w)
 {
     char aside[64] = "";
     sse_log(SSE_LOG_ERR, "SSE0305: the database in %s is found damaged: %s", w->l->store_conf.dir,
-            sse_store_problem(w->store));
-    sse_store_abandon(w->store);
+            sse_disk_problem(w->store));
+    sse_disk_abandon(w->store);
     w->store = NULL;
-    if (sse_store_place_set_aside(w->l->store_conf.dir, aside) == APR_SUCCESS)
+    if (sse_disk_place_set_aside(w->l->store_conf.dir, aside) == APR_SUCCESS)
         sse_log(SSE_LOG_CRIT,
                 "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
                 "stored messages, "
@@ -282,13 +282,13 @@ static void trim(writer_t *w, int64_t now_ms)
     size_t budget = 2 * w->published + TRIM_AFTER;
     if (budget > TRIM_BUDGET)
         budget = TRIM_BUDGET;
-    apr_status_t status = sse_store_begin(w->store);
+    apr_status_t status = sse_disk_begin(w->store);
     if (status == APR_SUCCESS)
-        status = sse_store_trim(w->store, budget, now_ms, &w->trim_more);
+        status = sse_disk_trim(w->store, budget, now_ms, &w->trim_more);
     if (status == APR_SUCCESS)
-        status = sse_store_commit(w->store);
+        status = sse_disk_commit(w->store);
     else
-        sse_store_rollback(w->store);
+        sse_disk_rollback(w->store);
     w->published = 0;
     w->next_trim_ms = now_ms + IDLE_MS;
     if (status != APR_SUCCESS)
@@ -302,13 +302,13 @@ static void trim(writer_t *w, int64_t now_ms)
 static void expire(writer_t *w, int64_t now_ms)
 {
     sse_job_t *job = sse_job_create(SSE_JOB_EXPIRED);
-    apr_status_t status = sse_store_begin(w->store);
+    apr_status_t status = sse_disk_begin(w->store);
     if (status == APR_SUCCESS)
-        status = sse_store_expire(w->store, job, now_ms);
+        status = sse_disk_expire(w->store, job, now_ms);
     if (status == APR_SUCCESS)
-        status = sse_store_commit(w->store);
+        status = sse_disk_commit(w->store);
     else
-        sse_store_rollback(w->store);
+        sse_disk_rollback(w->store);
     w->next_expire_ms = now_ms + EXPIRE_EVERY_MS;
     if (status == APR_SUCCESS && job->n_changes)
         sse_local_give_back_post(w->l, job);
@@ -325,14 +325,14 @@ static void keep_house(writer_t *w)
         if (now_ms < w->next_probe_ms)
             return;
         w->next_probe_ms = now_ms + RETRY_SLOW_MS;
-        apr_status_t status = sse_store_probe(w->store);
+        apr_status_t status = sse_disk_probe(w->store);
         if (status == APR_SUCCESS)
             well(w);
         else if (status == APR_EGENERAL)
             give_up_file(w);
         return;
     }
-    if (atomic_exchange(&w->l->suspect, false) && sse_store_damaged(w->store)) {
+    if (atomic_exchange(&w->l->suspect, false) && sse_disk_damaged(w->store)) {
         give_up_file(w);
         return;
     }
@@ -346,7 +346,7 @@ static void keep_house(writer_t *w)
     if (w->store && now_ms >= w->next_expire_ms)
         expire(w, now_ms);
     if (w->store)
-        sse_store_checkpoint(w->store);
+        sse_disk_checkpoint(w->store);
 }
 
 /* Up to BATCH_JOBS of those that wait. */
@@ -410,7 +410,7 @@ void *sse_local_writer(void *baton)
         else if (w->store)
             keep_house(w);
     }
-    sse_store_close(w->store);
+    sse_disk_close(w->store);
     if (w->lock_fd >= 0)
         close(w->lock_fd);
     sse_jobq_close(&w->l->to_reader);

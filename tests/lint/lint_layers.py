@@ -26,7 +26,7 @@ LIBRARIES = [
     ("json-c", r"(json-c/.*|json|json_\w+)\.h", ["src/core/json.c"], {}),
     ("hiredis", r"(hiredis/.*|hiredis\w*|async)\.h", ["src/broker/redis*", "src/session/*"], {"src/session/": 1}),
     ("libcrypto", r"openssl/.*\.h", ["src/core/crypto.c", "src/*/tls*"], {}),
-    ("SQLite", r"sqlite3\w*\.h", ["src/broker/*store*", "src/broker/local*"], {"src/": 1}),
+    ("SQLite", r"sqlite3\w*\.h", ["src/broker/disk*", "src/broker/local*"], {"src/": 1}),
     ("zlib", r"zlib\.h", ["src/*"], {"src/": 1}),
     ("libuv", r"uv(/.*)?\.h", ["src/hub/*", "src/broker/*"], {}),
 ]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is remembered of users and groups: subscriptions, memberships, blocks, cursors. Writer
  * thread, inside a transaction; loading a record also serves the reader. */
-#include "broker/store_impl.h"
+#include "broker/disk_impl.h"
 
 #include <stdlib.h>
 
@@ -62,8 +62,8 @@ static int load_groups_of(sse_sql_t *sql, sse_str_t realm, sse_str_t user, group
     return rc;
 }
 
-sse_record_t *sse_store_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm,
-                                    sse_channel_t owner, int64_t now_ms)
+sse_record_t *sse_disk_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm,
+                                   sse_channel_t owner, int64_t now_ms)
 {
     sub_list_t subs = {0};
     group_list_t groups = {0};
@@ -94,7 +94,7 @@ sse_record_t *sse_store_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm
 
 /* The records of a user's groups, in the order of its memberships; *out_groups is on malloc, NULL
  * if there are none. */
-static apr_status_t load_group_records(sse_store_t *s, const sse_record_t *user, int64_t now_ms,
+static apr_status_t load_group_records(sse_disk_t *s, const sse_record_t *user, int64_t now_ms,
                                        sse_record_t ***out_groups)
 {
     int rc = SQLITE_OK;
@@ -102,8 +102,8 @@ static apr_status_t load_group_records(sse_store_t *s, const sse_record_t *user,
     sse_record_t **groups =
         user->n_memberships ? sse_calloc(user->n_memberships, sizeof(sse_record_t *)) : NULL;
     while (n < user->n_memberships &&
-           (groups[n] = sse_store_record_load(&s->sql, &rc, sse_str(user->realm),
-                                              GROUP(sse_str(user->memberships[n].group)), now_ms)))
+           (groups[n] = sse_disk_record_load(&s->sql, &rc, sse_str(user->realm),
+                                             GROUP(sse_str(user->memberships[n].group)), now_ms)))
         n++;
     if (n == user->n_memberships) {
         *out_groups = groups;
@@ -112,18 +112,18 @@ static apr_status_t load_group_records(sse_store_t *s, const sse_record_t *user,
     while (n)
         sse_record_unref(groups[--n]);
     free(groups);
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
 /* Puts the record as it is now into the job, as a change to tell. */
-static apr_status_t tell(sse_store_t *s, sse_job_t *job, sse_str_t realm, sse_channel_t owner,
+static apr_status_t tell(sse_disk_t *s, sse_job_t *job, sse_str_t realm, sse_channel_t owner,
                          int64_t now_ms)
 {
     int rc;
     sse_record_t **groups = NULL;
-    sse_record_t *record = sse_store_record_load(&s->sql, &rc, realm, owner, now_ms);
+    sse_record_t *record = sse_disk_record_load(&s->sql, &rc, realm, owner, now_ms);
     if (!record)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     if (owner.kind == SSE_CHANNEL_USER) {
         apr_status_t status = load_group_records(s, record, now_ms, &groups);
         if (status != APR_SUCCESS) {
@@ -136,23 +136,23 @@ static apr_status_t tell(sse_store_t *s, sse_job_t *job, sse_str_t realm, sse_ch
 }
 
 /* The job's own record as a result, and as a change if it is one. */
-static apr_status_t answer(sse_store_t *s, sse_job_t *job, bool changed, int64_t now_ms)
+static apr_status_t answer(sse_disk_t *s, sse_job_t *job, bool changed, int64_t now_ms)
 {
     int rc;
-    job->record = sse_store_record_load(&s->sql, &rc, job->realm, job->owner, now_ms);
+    job->record = sse_disk_record_load(&s->sql, &rc, job->realm, job->owner, now_ms);
     if (!job->record)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     return changed ? tell(s, job, job->realm, job->owner, now_ms) : APR_SUCCESS;
 }
 
-apr_status_t sse_store_record(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_record(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     return answer(s, job, false, now_ms);
 }
 
 /* ---- subscriptions ---- */
 
-apr_status_t sse_store_subscribe(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_subscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     int rc;
     int64_t kind = (int64_t)job->owner.kind, count = 0, expires = 0;
@@ -169,7 +169,7 @@ apr_status_t sse_store_subscribe(sse_store_t *s, sse_job_t *job, int64_t now_ms)
         sse_sql_done(stmt);
     }
     if (rc != SQLITE_OK)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     /* The caller takes the transaction back for every failure that leaves a trace, so the limit is
      * looked at beforehand. */
     if (count + (int64_t)job->n_names > SSE_OWNER_SUBS_MAX)
@@ -180,10 +180,10 @@ apr_status_t sse_store_subscribe(sse_store_t *s, sse_job_t *job, int64_t now_ms)
                          job->names[i], job->session, (int64_t)s->seq, expires, now_ms / 1000);
         changed |= sqlite3_changes(s->sql.db) > 0;
     }
-    return rc == SQLITE_OK ? answer(s, job, changed, now_ms) : sse_store_fail(s, rc);
+    return rc == SQLITE_OK ? answer(s, job, changed, now_ms) : sse_disk_fail(s, rc);
 }
 
-apr_status_t sse_store_unsubscribe(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_unsubscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     int rc = SQLITE_OK;
     bool changed = false;
@@ -197,11 +197,11 @@ apr_status_t sse_store_unsubscribe(sse_store_t *s, sse_job_t *job, int64_t now_m
                              (int64_t)job->owner.kind, job->owner.name, job->names[i]);
         changed |= sqlite3_changes(s->sql.db) > 0;
     }
-    return rc == SQLITE_OK ? answer(s, job, changed, now_ms) : sse_store_fail(s, rc);
+    return rc == SQLITE_OK ? answer(s, job, changed, now_ms) : sse_disk_fail(s, rc);
 }
 
-apr_status_t sse_store_session_end(sse_store_t *s, sse_job_t *job, sse_str_t realm,
-                                   sse_str_t session, int64_t now_ms)
+apr_status_t sse_disk_session_end(sse_disk_t *s, sse_job_t *job, sse_str_t realm, sse_str_t session,
+                                  int64_t now_ms)
 {
     int rc;
     size_t n = 0, cap = 0;
@@ -218,7 +218,7 @@ apr_status_t sse_store_session_end(sse_store_t *s, sse_job_t *job, sse_str_t rea
     }
     if (rc == SQLITE_OK && n)
         rc = sse_sql_run(&s->sql, SSE_SQL_SUB_END_SESSION, "sb", realm, session);
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
         status = tell(s, job, realm, owners[i], now_ms);
     free(owners);
@@ -236,7 +236,7 @@ static bool listed(const sse_str_t *names, size_t n, sse_str_t name)
 }
 
 /* Makes the user's groups those that the caller named. */
-static apr_status_t set_groups(sse_store_t *s, sse_job_t *job, bool *out_changed)
+static apr_status_t set_groups(sse_disk_t *s, sse_job_t *job, bool *out_changed)
 {
     group_list_t now = {0};
     int rc = load_groups_of(&s->sql, job->realm, job->owner.name, &now);
@@ -261,12 +261,12 @@ static apr_status_t set_groups(sse_store_t *s, sse_job_t *job, bool *out_changed
     for (size_t i = 0; i < now.n; i++)
         free(now.groups[i].group);
     free(now.groups);
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
 /* Where nothing can be written, the named groups hold for this record only: those that are known
  * keep their start. */
-static void overlay_groups(sse_store_t *s, sse_job_t *job, sse_record_t *record)
+static void overlay_groups(sse_disk_t *s, sse_job_t *job, sse_record_t *record)
 {
     group_list_t list = {0};
     for (size_t i = 0; i < job->n_names; i++) {
@@ -285,7 +285,7 @@ static void overlay_groups(sse_store_t *s, sse_job_t *job, sse_record_t *record)
     record->n_memberships = list.n;
 }
 
-apr_status_t sse_store_connect(sse_store_t *s, sse_job_t *job, int64_t now_ms, bool no_writes)
+apr_status_t sse_disk_connect(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool no_writes)
 {
     if (!job->owner.name.n)
         return APR_SUCCESS;
@@ -294,9 +294,9 @@ apr_status_t sse_store_connect(sse_store_t *s, sse_job_t *job, int64_t now_ms, b
     if (job->names_given && !no_writes)
         status = set_groups(s, job, &changed);
     if (status == APR_SUCCESS && job->session.n && job->session_expires && !no_writes)
-        status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_SUB_REFRESH, "sbsii", job->realm,
-                                               job->session, job->owner.name,
-                                               (int64_t)job->session_expires, now_ms / 1000));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_SUB_REFRESH, "sbsii", job->realm,
+                                              job->session, job->owner.name,
+                                              (int64_t)job->session_expires, now_ms / 1000));
     if (status == APR_SUCCESS)
         status = answer(s, job, changed, now_ms);
     if (status == APR_SUCCESS && job->names_given && no_writes)
@@ -310,7 +310,7 @@ apr_status_t sse_store_connect(sse_store_t *s, sse_job_t *job, int64_t now_ms, b
 
 /* ---- groups ---- */
 
-static apr_status_t load_members(sse_store_t *s, sse_job_t *job, sse_str_t **out_users,
+static apr_status_t load_members(sse_disk_t *s, sse_job_t *job, sse_str_t **out_users,
                                  size_t *out_n)
 {
     int rc;
@@ -327,7 +327,7 @@ static apr_status_t load_members(sse_store_t *s, sse_job_t *job, sse_str_t **out
     }
     *out_users = users;
     *out_n = n;
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
 static int compare_strs(const void *a, const void *b)
@@ -339,7 +339,7 @@ static int compare_strs(const void *a, const void *b)
 }
 
 /* Takes a user out of or into the group; tells its record if that changed anything. */
-static apr_status_t member_set(sse_store_t *s, sse_job_t *job, sse_str_t user, bool in,
+static apr_status_t member_set(sse_disk_t *s, sse_job_t *job, sse_str_t user, bool in,
                                int64_t now_ms)
 {
     int rc =
@@ -347,12 +347,12 @@ static apr_status_t member_set(sse_store_t *s, sse_job_t *job, sse_str_t user, b
                          (int64_t)s->seq)
            : sse_sql_run(&s->sql, SSE_SQL_MEMBER_DELETE, "sss", job->realm, user, job->owner.name);
     if (rc != SQLITE_OK)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     return sqlite3_changes(s->sql.db) > 0 ? tell(s, job, job->realm, USER(user), now_ms)
                                           : APR_SUCCESS;
 }
 
-apr_status_t sse_store_members_change(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_members_change(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     apr_status_t status = APR_SUCCESS;
     if (job->names_given) {
@@ -375,7 +375,7 @@ apr_status_t sse_store_members_change(sse_store_t *s, sse_job_t *job, int64_t no
     return status;
 }
 
-apr_status_t sse_store_members(sse_store_t *s, sse_job_t *job)
+apr_status_t sse_disk_members(sse_disk_t *s, sse_job_t *job)
 {
     sse_str_t *users = NULL;
     size_t n;
@@ -391,18 +391,18 @@ apr_status_t sse_store_members(sse_store_t *s, sse_job_t *job)
 
 /* ---- blocks, cursors ---- */
 
-apr_status_t sse_store_disconnect(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_disconnect(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     if (job->session.n)
-        return sse_store_session_end(s, job, job->realm, job->session, now_ms);
+        return sse_disk_session_end(s, job, job->realm, job->session, now_ms);
     if (!job->until)
         return APR_SUCCESS;
     int rc = sse_sql_run(&s->sql, SSE_SQL_OWNER_BLOCK, "sisi", job->realm, (int64_t)job->owner.kind,
                          job->owner.name, (int64_t)job->until);
-    return rc == SQLITE_OK ? tell(s, job, job->realm, job->owner, now_ms) : sse_store_fail(s, rc);
+    return rc == SQLITE_OK ? tell(s, job, job->realm, job->owner, now_ms) : sse_disk_fail(s, rc);
 }
 
-apr_status_t sse_store_cursors(sse_store_t *s, sse_job_t *job)
+apr_status_t sse_disk_cursors(sse_disk_t *s, sse_job_t *job)
 {
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < job->n_cursors; i++) {
@@ -410,17 +410,17 @@ apr_status_t sse_store_cursors(sse_store_t *s, sse_job_t *job)
         rc = sse_sql_run(&s->sql, SSE_SQL_OWNER_CURSOR, "ssiii", job->realm, c->user,
                          (int64_t)c->last.epoch, (int64_t)c->last.seq, c->delivered_at);
     }
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
 /* ---- forgetting ---- */
 
 /* Names of a user in the addressees of messages that others keep. */
-static apr_status_t strike_out(sse_store_t *s, sse_job_t *job)
+static apr_status_t strike_out(sse_disk_t *s, sse_job_t *job)
 {
     int64_t id;
     int rc;
-    apr_status_t status = sse_store_channel_id(s, job->realm, job->owner, false, &id);
+    apr_status_t status = sse_disk_channel_id(s, job->realm, job->owner, false, &id);
     if (status != APR_SUCCESS || !id)
         return status;
     uint64_t after = 0, seqs[256];
@@ -437,9 +437,9 @@ static apr_status_t strike_out(sse_store_t *s, sse_job_t *job)
             if (!stmt)
                 continue;
             sse_str_t packed = sse_sql_str(stmt, 1);
-            while (sse_store_targets_next(&packed, &target))
+            while (sse_disk_targets_next(&packed, &target))
                 if (target.kind != job->owner.kind || !sse_str_eq(target.name, job->owner.name))
-                    sse_store_targets_pack(&target, 1, &kept);
+                    sse_disk_targets_pack(&target, 1, &kept);
             sse_sql_done(stmt);
             if (kept.n)
                 rc = sse_sql_run(&s->sql, SSE_SQL_MESSAGE_RETARGET, "bi", sse_buf_slice(&kept),
@@ -447,12 +447,12 @@ static apr_status_t strike_out(sse_store_t *s, sse_job_t *job)
             sse_buf_clear(&kept);
         }
         if (rc != SQLITE_OK || n < 256)
-            return sse_store_fail(s, rc);
+            return sse_disk_fail(s, rc);
         after = seqs[n - 1];
     }
 }
 
-apr_status_t sse_store_forget(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_forget(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     int rc = SQLITE_OK;
     int64_t id, kind = (int64_t)job->owner.kind;
@@ -460,14 +460,14 @@ apr_status_t sse_store_forget(sse_store_t *s, sse_job_t *job, int64_t now_ms)
     if (job->owner.kind == SSE_CHANNEL_USER)
         status = strike_out(s, job);
     if (status == APR_SUCCESS)
-        status = sse_store_channel_id(s, job->realm, job->owner, false, &id);
+        status = sse_disk_channel_id(s, job->realm, job->owner, false, &id);
     if (status == APR_SUCCESS && id) {
         rc = sse_sql_run(&s->sql, SSE_SQL_CHANNEL_FORGOTTEN, "iii", id, (int64_t)s->seq,
                          now_ms / 1000);
-        sse_store_dirty_push(s, id);
+        sse_disk_dirty_push(s, id);
     }
     if (status != APR_SUCCESS || rc != SQLITE_OK)
-        return status != APR_SUCCESS ? status : sse_store_fail(s, rc);
+        return status != APR_SUCCESS ? status : sse_disk_fail(s, rc);
     job->forget = s->seq;
     if (job->owner.kind != SSE_CHANNEL_USER && job->owner.kind != SSE_CHANNEL_GROUP)
         return APR_SUCCESS;
@@ -475,10 +475,10 @@ apr_status_t sse_store_forget(sse_store_t *s, sse_job_t *job, int64_t now_ms)
     if (rc == SQLITE_OK)
         rc = sse_sql_run(&s->sql, SSE_SQL_OWNER_DELETE, "sis", job->realm, kind, job->owner.name);
     if (rc != SQLITE_OK)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     if (job->owner.kind == SSE_CHANNEL_USER) {
         rc = sse_sql_run(&s->sql, SSE_SQL_MEMBER_DELETE_USER, "ss", job->realm, job->owner.name);
-        status = sse_store_fail(s, rc);
+        status = sse_disk_fail(s, rc);
     } else {
         sse_str_t *users = NULL;
         size_t n;

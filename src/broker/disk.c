@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing the database, its schema and its migrations, transactions. Writer thread. */
-#include "broker/store_impl.h"
+#include "broker/disk_impl.h"
 #include "core/crypto.h"
 
 #include <fcntl.h>
@@ -52,26 +52,26 @@ static const char *const migrations[] = {
     "  PRIMARY KEY (realm, kind, name)) WITHOUT ROWID;",
 };
 
-apr_status_t sse_store_fail(sse_store_t *s, int rc)
+apr_status_t sse_disk_fail(sse_disk_t *s, int rc)
 {
     if (rc != SQLITE_OK)
         snprintf(s->problem, PROBLEM_SIZE, "%s", sqlite3_errmsg(s->sql.db));
     return sse_sql_status(rc);
 }
 
-sse_pos_t sse_store_pos(const sse_store_t *s)
+sse_pos_t sse_disk_pos(const sse_disk_t *s)
 {
     return (sse_pos_t){s->epoch, s->seq};
 }
 
-const char *sse_store_problem(const sse_store_t *s)
+const char *sse_disk_problem(const sse_disk_t *s)
 {
     return s->problem;
 }
 
 /* ---- meta ---- */
 
-static int meta_int(sse_store_t *s, const char *name, int64_t *out)
+static int meta_int(sse_disk_t *s, const char *name, int64_t *out)
 {
     int rc;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_META_GET, "s", sse_str(name));
@@ -81,7 +81,7 @@ static int meta_int(sse_store_t *s, const char *name, int64_t *out)
     return rc;
 }
 
-static int meta_is_text(sse_store_t *s, const char *name, const char *text, bool *out)
+static int meta_is_text(sse_disk_t *s, const char *name, const char *text, bool *out)
 {
     int rc;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_META_GET, "s", sse_str(name));
@@ -91,12 +91,12 @@ static int meta_is_text(sse_store_t *s, const char *name, const char *text, bool
     return rc;
 }
 
-static int meta_set_int(sse_store_t *s, const char *name, int64_t value)
+static int meta_set_int(sse_disk_t *s, const char *name, int64_t value)
 {
     return sse_sql_run(&s->sql, SSE_SQL_META_SET, "si", sse_str(name), value);
 }
 
-static int meta_set_text(sse_store_t *s, const char *name, const char *text)
+static int meta_set_text(sse_disk_t *s, const char *name, const char *text)
 {
     return sse_sql_run(&s->sql, SSE_SQL_META_SET, "ss", sse_str(name), sse_str(text));
 }
@@ -116,7 +116,7 @@ static int pragma_int(sqlite3 *db, const char *text, int64_t *out)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : finished;
 }
 
-bool sse_store_damaged(sse_store_t *s)
+bool sse_disk_damaged(sse_disk_t *s)
 {
     sqlite3_stmt *stmt;
     bool damaged = false;
@@ -130,7 +130,7 @@ bool sse_store_damaged(sse_store_t *s)
     return damaged || sse_sql_status(rc) == APR_EGENERAL;
 }
 
-static int migrate(sse_store_t *s, int64_t version)
+static int migrate(sse_disk_t *s, int64_t version)
 {
     int rc = sqlite3_exec(s->sql.db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     for (size_t i = (size_t)version; rc == SQLITE_OK && i < SSE_ARRAY_LEN(migrations); i++)
@@ -168,7 +168,7 @@ static void file_identity(const char *path, char *out, size_t size)
 /* Which life of the data this is. Without an orderly end and with another boot behind it, a log
  * that was not synced at every commit may have lost the last messages, so ids could be given out
  * twice: then a new epoch begins. */
-static int begin_life(sse_store_t *s, const char *path)
+static int begin_life(sse_disk_t *s, const char *path)
 {
     char boot[64], identity[64];
     int64_t epoch, seq, clean, full;
@@ -219,11 +219,11 @@ static int begin_life(sse_store_t *s, const char *path)
 
 static int count_log_pages(void *baton, sqlite3 *db, const char *name, int pages)
 {
-    ((sse_store_t *)baton)->log_pages = pages;
+    ((sse_disk_t *)baton)->log_pages = pages;
     return SQLITE_OK;
 }
 
-static apr_status_t open_file(sse_store_t *s, const char *path, char *problem)
+static apr_status_t open_file(sse_disk_t *s, const char *path, char *problem)
 {
     /* Made here for its mode; the log's files follow it. */
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -263,7 +263,7 @@ static apr_status_t open_file(sse_store_t *s, const char *path, char *problem)
     if (rc == SQLITE_OK)
         rc = meta_int(s, "clean", &clean);
     if (rc == SQLITE_OK && !clean && st.st_size > 0 && st.st_size <= CHECK_MAX &&
-        sse_store_damaged(s))
+        sse_disk_damaged(s))
         rc = SQLITE_CORRUPT;
     if (rc == SQLITE_OK)
         rc = begin_life(s, path);
@@ -276,14 +276,14 @@ static apr_status_t open_file(sse_store_t *s, const char *path, char *problem)
     return APR_SUCCESS;
 }
 
-apr_status_t sse_store_open(const sse_store_conf_t *conf, sse_store_t **out_store,
-                            char *out_set_aside, char *problem)
+apr_status_t sse_disk_open(const sse_disk_conf_t *conf, sse_disk_t **out_store, char *out_set_aside,
+                           char *problem)
 {
     char path[4096];
-    sse_store_place_path(conf->dir, "", path, sizeof(path));
+    sse_disk_place_path(conf->dir, "", path, sizeof(path));
     out_set_aside[0] = '\0';
     for (int attempt = 0;; attempt++) {
-        sse_store_t *s = sse_calloc(1, sizeof(*s));
+        sse_disk_t *s = sse_calloc(1, sizeof(*s));
         s->conf = *conf;
         apr_status_t status = open_file(s, path, problem);
         if (status == APR_SUCCESS) {
@@ -294,36 +294,36 @@ apr_status_t sse_store_open(const sse_store_conf_t *conf, sse_store_t **out_stor
         free(s);
         if (status != APR_EGENERAL || attempt > 0)
             return status == APR_EGENERAL ? APR_EAGAIN : status;
-        if (sse_store_place_set_aside(conf->dir, out_set_aside) != APR_SUCCESS)
+        if (sse_disk_place_set_aside(conf->dir, out_set_aside) != APR_SUCCESS)
             return APR_EAGAIN;
     }
 }
 
-void sse_store_abandon(sse_store_t *s)
+void sse_disk_abandon(sse_disk_t *s)
 {
-    sse_store_channels_clear(s);
+    sse_disk_channels_clear(s);
     free(s->dirty);
     sse_sql_close(&s->sql);
     free(s);
 }
 
-void sse_store_close(sse_store_t *s)
+void sse_disk_close(sse_disk_t *s)
 {
     if (!s)
         return;
     if (sqlite3_get_autocommit(s->sql.db))
         meta_set_int(s, "clean", 1);
-    sse_store_abandon(s);
+    sse_disk_abandon(s);
 }
 
 /* ---- transactions ---- */
 
-apr_status_t sse_store_begin(sse_store_t *s)
+apr_status_t sse_disk_begin(sse_disk_t *s)
 {
-    return sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_BEGIN, ""));
+    return sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_BEGIN, ""));
 }
 
-apr_status_t sse_store_commit(sse_store_t *s)
+apr_status_t sse_disk_commit(sse_disk_t *s)
 {
     int rc = SQLITE_OK;
     if (s->seq != s->saved_seq)
@@ -331,29 +331,29 @@ apr_status_t sse_store_commit(sse_store_t *s)
     if (rc == SQLITE_OK)
         rc = sse_sql_run(&s->sql, SSE_SQL_COMMIT, "");
     if (rc != SQLITE_OK) {
-        apr_status_t status = sse_store_fail(s, rc);
-        sse_store_rollback(s);
+        apr_status_t status = sse_disk_fail(s, rc);
+        sse_disk_rollback(s);
         return status;
     }
     s->saved_seq = s->seq;
     return APR_SUCCESS;
 }
 
-void sse_store_rollback(sse_store_t *s)
+void sse_disk_rollback(sse_disk_t *s)
 {
     /* A failing disk may have ended the transaction already. */
     if (!sqlite3_get_autocommit(s->sql.db))
         sse_sql_run(&s->sql, SSE_SQL_ROLLBACK, "");
-    sse_store_channels_clear(s);
+    sse_disk_channels_clear(s);
     s->seq = s->saved_seq;
 }
 
-apr_status_t sse_store_probe(sse_store_t *s)
+apr_status_t sse_disk_probe(sse_disk_t *s)
 {
-    return sse_store_fail(s, meta_set_int(s, "clean", 0));
+    return sse_disk_fail(s, meta_set_int(s, "clean", 0));
 }
 
-void sse_store_checkpoint(sse_store_t *s)
+void sse_disk_checkpoint(sse_disk_t *s)
 {
     if (s->log_pages >= CHECKPOINT_PAGES)
         sqlite3_wal_checkpoint_v2(s->sql.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);

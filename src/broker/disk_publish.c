@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Publishing: keys, numbers, superseding, rows. Writer thread, inside a transaction. */
-#include "broker/store_impl.h"
+#include "broker/disk_impl.h"
 #include "core/crypto.h"
 
 #include <stdlib.h>
@@ -78,20 +78,20 @@ static sse_str_t hash_str(const unsigned char hash[SSE_DIGEST_MAX])
 }
 
 /* Keys live as long as history is meant to, also where none is kept. */
-static int64_t key_age_ms(const sse_store_t *s)
+static int64_t key_age_ms(const sse_disk_t *s)
 {
     return (s->conf.history_seconds > 0 ? s->conf.history_seconds : 3600) * 1000;
 }
 
 /* APR_SUCCESS with *out_seq != 0: a repeat. */
-static apr_status_t look_key_up(sse_store_t *s, const sse_publish_t *item, sse_str_t id,
+static apr_status_t look_key_up(sse_disk_t *s, const sse_publish_t *item, sse_str_t id,
                                 sse_str_t content, int64_t now_ms, uint64_t *out_seq)
 {
     int rc;
     *out_seq = 0;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_IDEM_GET, "b", id);
     if (!stmt)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     bool same = sse_str_eq(sse_sql_str(stmt, 0), content);
     uint64_t seq = (uint64_t)sqlite3_column_int64(stmt, 1);
     int64_t created = sqlite3_column_int64(stmt, 2);
@@ -105,7 +105,7 @@ static apr_status_t look_key_up(sse_store_t *s, const sse_publish_t *item, sse_s
 }
 
 /* Takes the earlier message of the same event, value and addressees away. */
-static apr_status_t supersede(sse_store_t *s, sse_str_t id, uint64_t seq, int64_t now_ms,
+static apr_status_t supersede(sse_disk_t *s, sse_str_t id, uint64_t seq, int64_t now_ms,
                               uint64_t *out_old)
 {
     int rc;
@@ -115,21 +115,20 @@ static apr_status_t supersede(sse_store_t *s, sse_str_t id, uint64_t seq, int64_
         old = (uint64_t)sqlite3_column_int64(stmt, 0);
         sse_sql_done(stmt);
     }
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     if (status == APR_SUCCESS && old)
-        status = sse_store_message_remove(s, old, false, now_ms);
+        status = sse_disk_message_remove(s, old, false, now_ms);
     if (status == APR_SUCCESS)
-        status =
-            sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_LATEST_SET, "bi", id, (int64_t)seq));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_LATEST_SET, "bi", id, (int64_t)seq));
     *out_old = old;
     return status;
 }
 
-static apr_status_t keep(sse_store_t *s, const sse_message_t *m, const sse_publish_t *item,
+static apr_status_t keep(sse_disk_t *s, const sse_message_t *m, const sse_publish_t *item,
                          const unsigned char *latest)
 {
     sse_buf_t targets = {0};
-    sse_store_targets_pack(item->channels, item->n_channels, &targets);
+    sse_disk_targets_pack(item->channels, item->n_channels, &targets);
     sse_str_t id = item->replace.n ? hash_str(latest) : SSE_STR_NONE;
     int rc = sse_sql_run(&s->sql, SSE_SQL_MESSAGE_ADD, "iiiiissobb", (int64_t)m->pos.seq,
                          m->published, m->expires, (int64_t)m->raw, (int64_t)item->n_channels,
@@ -137,31 +136,31 @@ static apr_status_t keep(sse_store_t *s, const sse_message_t *m, const sse_publi
     sse_buf_clear(&targets);
     for (size_t i = 0; rc == SQLITE_OK && i < item->n_channels; i++) {
         int64_t channel;
-        apr_status_t status = sse_store_channel_count(s, m->realm, item->channels[i], &channel);
+        apr_status_t status = sse_disk_channel_count(s, m->realm, item->channels[i], &channel);
         if (status != APR_SUCCESS)
             return status;
         rc = sse_sql_run(&s->sql, SSE_SQL_DELIVERY_ADD, "ii", channel, (int64_t)m->pos.seq);
     }
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
 /* Without history every message is gone for those who were not there. */
-static apr_status_t keep_none(sse_store_t *s, const sse_message_t *m, const sse_publish_t *item,
+static apr_status_t keep_none(sse_disk_t *s, const sse_message_t *m, const sse_publish_t *item,
                               int64_t now_ms)
 {
     for (size_t i = 0; i < item->n_channels; i++) {
         int64_t channel;
-        apr_status_t status = sse_store_channel_id(s, m->realm, item->channels[i], true, &channel);
+        apr_status_t status = sse_disk_channel_id(s, m->realm, item->channels[i], true, &channel);
         if (status == APR_SUCCESS)
-            status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", channel,
-                                                   (int64_t)m->pos.seq, now_ms / 1000));
+            status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", channel,
+                                                  (int64_t)m->pos.seq, now_ms / 1000));
         if (status != APR_SUCCESS)
             return status;
     }
     return APR_SUCCESS;
 }
 
-static apr_status_t publish_item(sse_store_t *s, sse_job_t *job, size_t i, int64_t now_ms)
+static apr_status_t publish_item(sse_disk_t *s, sse_job_t *job, size_t i, int64_t now_ms)
 {
     const sse_publish_t *item = &job->items[i];
     unsigned char key[SSE_DIGEST_MAX], content[SSE_DIGEST_MAX], latest[SSE_DIGEST_MAX] = {0};
@@ -190,12 +189,12 @@ static apr_status_t publish_item(sse_store_t *s, sse_job_t *job, size_t i, int64
     if (status == APR_SUCCESS && item->n_channels)
         status = history ? keep(s, m, item, latest) : keep_none(s, m, item, now_ms);
     if (status == APR_SUCCESS && item->key.n)
-        status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_IDEM_SET, "bbii", hash_str(key),
-                                               hash_str(content), (int64_t)seq, now_ms));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_IDEM_SET, "bbii", hash_str(key),
+                                              hash_str(content), (int64_t)seq, now_ms));
     return status;
 }
 
-apr_status_t sse_store_publish(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_publish(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     size_t n = job->n_items;
     job->published = sse_arena_alloc(&job->arena, n * sizeof(*job->published));
@@ -208,7 +207,7 @@ apr_status_t sse_store_publish(sse_store_t *s, sse_job_t *job, int64_t now_ms)
     uint64_t seq = s->seq;
     apr_status_t status = APR_SUCCESS;
     if (undo)
-        status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT, ""));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT, ""));
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++) {
         status = publish_item(s, job, i, now_ms);
         if (status == APR_EEXIST)
@@ -216,15 +215,15 @@ apr_status_t sse_store_publish(sse_store_t *s, sse_job_t *job, int64_t now_ms)
     }
     if (undo && (status == APR_SUCCESS || status == APR_EEXIST)) {
         if (status == APR_EEXIST) {
-            sse_store_channels_clear(s);
+            sse_disk_channels_clear(s);
             s->seq = seq;
             int rc = sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT_UNDO, "");
             if (rc != SQLITE_OK)
-                return sse_store_fail(s, rc);
+                return sse_disk_fail(s, rc);
         }
         int rc = sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT_KEEP, "");
         if (rc != SQLITE_OK)
-            return sse_store_fail(s, rc);
+            return sse_disk_fail(s, rc);
     }
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All SQL of the store in one table, and how a statement is bound and run. No thread of its own. */
-#include "broker/store_sql.h"
+#include "broker/disk_sql.h"
 
 #include <stdarg.h>
 

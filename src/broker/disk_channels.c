@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which row a channel is, which channels wait to be trimmed, and how a message's targets are
  * packed. Writer thread; the unpacking also serves the reader. */
-#include "broker/store_impl.h"
+#include "broker/disk_impl.h"
 
 #include <stdlib.h>
 
@@ -9,13 +9,13 @@
 
 /* Messages between two trimmings of a channel: a fraction of what it keeps, so that the walk to the
  * cut is spread. */
-static uint32_t slack(const sse_store_t *s)
+static uint32_t slack(const sse_disk_t *s)
 {
     int64_t n = s->conf.history_count / 8;
     return n < 16 ? 16 : n > 4096 ? 4096 : (uint32_t)n;
 }
 
-void sse_store_dirty_push(sse_store_t *s, int64_t id)
+void sse_disk_dirty_push(sse_disk_t *s, int64_t id)
 {
     if (s->dirty_n == s->dirty_cap) {
         size_t cap = s->dirty_cap ? 2 * s->dirty_cap : 64;
@@ -30,19 +30,19 @@ void sse_store_dirty_push(sse_store_t *s, int64_t id)
     s->dirty[(s->dirty_head + s->dirty_n++) & (s->dirty_cap - 1)] = id;
 }
 
-void sse_store_channels_clear(sse_store_t *s)
+void sse_disk_channels_clear(sse_disk_t *s)
 {
-    sse_store_channel_t *c, *tmp;
+    sse_disk_channel_t *c, *tmp;
     HASH_ITER (hh, s->channels, c, tmp) {
         HASH_DEL(s->channels, c);
         if (c->since)
-            sse_store_dirty_push(s, c->id);
+            sse_disk_dirty_push(s, c->id);
         free(c);
     }
 }
 
-static apr_status_t find(sse_store_t *s, sse_str_t realm, sse_channel_t channel, bool add,
-                         sse_store_channel_t **out)
+static apr_status_t find(sse_disk_t *s, sse_str_t realm, sse_channel_t channel, bool add,
+                         sse_disk_channel_t **out)
 {
     char key[1 + SSE_REALM_MAX + 1 + SSE_GROUP_MAX];
     size_t key_n = 1 + realm.n + 1 + channel.name.n;
@@ -54,7 +54,7 @@ static apr_status_t find(sse_store_t *s, sse_str_t realm, sse_channel_t channel,
     key[1 + realm.n] = '\0';
     if (channel.name.n)
         memcpy(key + 2 + realm.n, channel.name.p, channel.name.n);
-    sse_store_channel_t *c;
+    sse_disk_channel_t *c;
     HASH_FIND(hh, s->channels, key, key_n, c);
     if (!c) {
         int rc;
@@ -70,11 +70,11 @@ static apr_status_t find(sse_store_t *s, sse_str_t realm, sse_channel_t channel,
             id = sqlite3_last_insert_rowid(s->sql.db);
         }
         if (rc != SQLITE_OK)
-            return sse_store_fail(s, rc);
+            return sse_disk_fail(s, rc);
         if (!id)
             return APR_SUCCESS;
         if (HASH_COUNT(s->channels) >= CHANNELS_MAX)
-            sse_store_channels_clear(s);
+            sse_disk_channels_clear(s);
         c = sse_calloc(1, sizeof(*c) + key_n);
         c->id = id;
         c->key_n = key_n;
@@ -85,32 +85,32 @@ static apr_status_t find(sse_store_t *s, sse_str_t realm, sse_channel_t channel,
     return APR_SUCCESS;
 }
 
-apr_status_t sse_store_channel_id(sse_store_t *s, sse_str_t realm, sse_channel_t channel, bool add,
-                                  int64_t *out_id)
+apr_status_t sse_disk_channel_id(sse_disk_t *s, sse_str_t realm, sse_channel_t channel, bool add,
+                                 int64_t *out_id)
 {
-    sse_store_channel_t *c;
+    sse_disk_channel_t *c;
     apr_status_t status = find(s, realm, channel, add, &c);
     if (status == APR_SUCCESS)
         *out_id = c ? c->id : 0;
     return status;
 }
 
-apr_status_t sse_store_channel_count(sse_store_t *s, sse_str_t realm, sse_channel_t channel,
-                                     int64_t *out_id)
+apr_status_t sse_disk_channel_count(sse_disk_t *s, sse_str_t realm, sse_channel_t channel,
+                                    int64_t *out_id)
 {
-    sse_store_channel_t *c;
+    sse_disk_channel_t *c;
     apr_status_t status = find(s, realm, channel, true, &c);
     if (status != APR_SUCCESS)
         return status;
     *out_id = c->id;
     if (++c->since >= slack(s)) {
         c->since = 0;
-        sse_store_dirty_push(s, c->id);
+        sse_disk_dirty_push(s, c->id);
     }
     return APR_SUCCESS;
 }
 
-void sse_store_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *out)
+void sse_disk_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *out)
 {
     for (size_t i = 0; i < n; i++) {
         sse_buf_char(out, (char)channels[i].kind);
@@ -120,7 +120,7 @@ void sse_store_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *
     }
 }
 
-bool sse_store_targets_next(sse_str_t *packed, sse_channel_t *out_channel)
+bool sse_disk_targets_next(sse_str_t *packed, sse_channel_t *out_channel)
 {
     if (packed->n < 3)
         return false;

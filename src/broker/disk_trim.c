@@ -2,7 +2,7 @@
 /* Taking messages away: superseded ones at once, those over count, age or ttl and forgotten ones in
  * the background, a bounded piece at a time. Readers do not wait for it: they apply the same limits
  * themselves. Writer thread, inside a transaction. */
-#include "broker/store_impl.h"
+#include "broker/disk_impl.h"
 
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 #define EXPIRE_SUBS 100
 #define EXPIRE_KEYS 500
 
-static int drop_message(sse_store_t *s, uint64_t seq, int64_t max_refs, bool *out_dropped)
+static int drop_message(sse_disk_t *s, uint64_t seq, int64_t max_refs, bool *out_dropped)
 {
     int rc;
     unsigned char id[64];
@@ -32,7 +32,7 @@ static int drop_message(sse_store_t *s, uint64_t seq, int64_t max_refs, bool *ou
     return rc;
 }
 
-apr_status_t sse_store_message_release(sse_store_t *s, int64_t channel, uint64_t seq)
+apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq)
 {
     bool dropped = false;
     int rc = sse_sql_run(&s->sql, SSE_SQL_DELIVERY_DELETE, "ii", channel, (int64_t)seq);
@@ -40,15 +40,15 @@ apr_status_t sse_store_message_release(sse_store_t *s, int64_t channel, uint64_t
         rc = drop_message(s, seq, 1, &dropped);
     if (rc == SQLITE_OK && !dropped)
         rc = sse_sql_run(&s->sql, SSE_SQL_MESSAGE_RELEASE, "i", (int64_t)seq);
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
-apr_status_t sse_store_message_remove(sse_store_t *s, uint64_t seq, bool gone, int64_t now_ms)
+apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms)
 {
     int rc;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_MESSAGE_TARGETS, "i", (int64_t)seq);
     if (!stmt)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     sse_buf_t copy = {0};
     sse_str_t realm = sse_sql_str(stmt, 0);
     size_t realm_n = realm.n;
@@ -59,9 +59,9 @@ apr_status_t sse_store_message_remove(sse_store_t *s, uint64_t seq, bool gone, i
     sse_str_t packed = {copy.p + realm_n, copy.n - realm_n};
     sse_channel_t channel;
     apr_status_t status = APR_SUCCESS;
-    while (status == APR_SUCCESS && sse_store_targets_next(&packed, &channel)) {
+    while (status == APR_SUCCESS && sse_disk_targets_next(&packed, &channel)) {
         int64_t id;
-        status = sse_store_channel_id(s, realm, channel, false, &id);
+        status = sse_disk_channel_id(s, realm, channel, false, &id);
         if (status != APR_SUCCESS || !id)
             continue;
         rc = sse_sql_run(&s->sql, SSE_SQL_DELIVERY_DELETE, "ii", id, (int64_t)seq);
@@ -70,11 +70,11 @@ apr_status_t sse_store_message_remove(sse_store_t *s, uint64_t seq, bool gone, i
         if (rc == SQLITE_OK && gone)
             rc = sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", id, (int64_t)seq,
                              now_ms / 1000);
-        status = sse_store_fail(s, rc);
+        status = sse_disk_fail(s, rc);
     }
     sse_buf_clear(&copy);
     bool dropped;
-    return status == APR_SUCCESS ? sse_store_fail(s, drop_message(s, seq, INT64_MAX, &dropped))
+    return status == APR_SUCCESS ? sse_disk_fail(s, drop_message(s, seq, INT64_MAX, &dropped))
                                  : status;
 }
 
@@ -93,7 +93,7 @@ static size_t collect(sqlite3_stmt *stmt, uint64_t *seqs, size_t max, int *rc)
 }
 
 /* One channel's count and what was forgotten of it. *out_done: nothing is over any more. */
-static apr_status_t trim_channel(sse_store_t *s, int64_t id, uint64_t *seqs, size_t budget,
+static apr_status_t trim_channel(sse_disk_t *s, int64_t id, uint64_t *seqs, size_t budget,
                                  int64_t now_ms, size_t *out_n)
 {
     int rc;
@@ -112,30 +112,30 @@ static apr_status_t trim_channel(sse_store_t *s, int64_t id, uint64_t *seqs, siz
         sse_sql_done(stmt);
     }
     if (rc != SQLITE_OK)
-        return sse_store_fail(s, rc);
+        return sse_disk_fail(s, rc);
     if (cut < forgotten)
         cut = forgotten;
     if (cut > 0) {
         stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_DELIVERY_UPTO, "iii", id, cut, (int64_t)budget);
         *out_n = collect(stmt, seqs, budget, &rc);
     }
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < *out_n; i++)
-        status = sse_store_message_release(s, id, seqs[i]);
+        status = sse_disk_message_release(s, id, seqs[i]);
     if (status == APR_SUCCESS && *out_n)
-        status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", id,
-                                               (int64_t)seqs[*out_n - 1], now_ms / 1000));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", id,
+                                              (int64_t)seqs[*out_n - 1], now_ms / 1000));
     /* Whoever was forgotten leaves no row behind. */
     if (status == APR_SUCCESS && forgotten && *out_n < budget) {
         int changed = sqlite3_total_changes(s->sql.db);
-        status = sse_store_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_DROP, "i", id));
+        status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_DROP, "i", id));
         if (sqlite3_total_changes(s->sql.db) != changed)
-            sse_store_channels_clear(s);
+            sse_disk_channels_clear(s);
     }
     return status;
 }
 
-static apr_status_t trim_counts(sse_store_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
+static apr_status_t trim_counts(sse_disk_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
 {
     while (s->dirty_n && *budget) {
         size_t n;
@@ -155,7 +155,7 @@ static apr_status_t trim_counts(sse_store_t *s, uint64_t *seqs, size_t *budget, 
     return APR_SUCCESS;
 }
 
-static apr_status_t trim_age(sse_store_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
+static apr_status_t trim_age(sse_disk_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
 {
     int rc;
     int64_t limit = now_ms - s->conf.history_seconds * 1000;
@@ -168,27 +168,27 @@ static apr_status_t trim_age(sse_store_t *s, uint64_t *seqs, size_t *budget, int
         }
         seqs[n++] = (uint64_t)sqlite3_column_int64(stmt, 0);
     }
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
-        status = sse_store_message_remove(s, seqs[i], true, now_ms);
+        status = sse_disk_message_remove(s, seqs[i], true, now_ms);
     *budget -= n;
     return status;
 }
 
-static apr_status_t trim_ttl(sse_store_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
+static apr_status_t trim_ttl(sse_disk_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
 {
     int rc;
     sqlite3_stmt *stmt =
         sse_sql_first(&s->sql, &rc, SSE_SQL_MESSAGE_EXPIRED, "ii", now_ms, (int64_t)*budget);
     size_t n = collect(stmt, seqs, *budget, &rc);
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
-        status = sse_store_message_remove(s, seqs[i], true, now_ms);
+        status = sse_disk_message_remove(s, seqs[i], true, now_ms);
     *budget -= n;
     return status;
 }
 
-apr_status_t sse_store_trim(sse_store_t *s, size_t budget, int64_t now_ms, bool *out_more)
+apr_status_t sse_disk_trim(sse_disk_t *s, size_t budget, int64_t now_ms, bool *out_more)
 {
     uint64_t *seqs = sse_malloc((budget + 1) * sizeof(*seqs));
     apr_status_t status = trim_counts(s, seqs, &budget, now_ms);
@@ -206,7 +206,7 @@ apr_status_t sse_store_trim(sse_store_t *s, size_t budget, int64_t now_ms, bool 
 /* Walks all channels from time to time: a smaller SSEHistory meets the channels that are silent
  * now, and rows of channels that nobody has used for long go. What is known of their gaps is kept
  * in one number for all. */
-static apr_status_t sweep(sse_store_t *s, int64_t now_ms)
+static apr_status_t sweep(sse_disk_t *s, int64_t now_ms)
 {
     if (s->swept == 0 && now_ms < s->next_sweep_ms)
         return APR_SUCCESS;
@@ -223,9 +223,9 @@ static apr_status_t sweep(sse_store_t *s, int64_t now_ms)
             if (sqlite3_column_int64(stmt, 0) > lost)
                 lost = sqlite3_column_int64(stmt, 0);
             sse_sql_done(stmt);
-            sse_store_channels_clear(s);
+            sse_disk_channels_clear(s);
         } else {
-            sse_store_dirty_push(s, (int64_t)ids[i]);
+            sse_disk_dirty_push(s, (int64_t)ids[i]);
         }
     }
     if (rc == SQLITE_OK && lost)
@@ -233,10 +233,10 @@ static apr_status_t sweep(sse_store_t *s, int64_t now_ms)
     s->swept = n == SWEEP_CHANNELS ? (int64_t)ids[n - 1] : 0;
     if (!s->swept)
         s->next_sweep_ms = now_ms + SWEEP_PAUSE_MS;
-    return sse_store_fail(s, rc);
+    return sse_disk_fail(s, rc);
 }
 
-static apr_status_t expire_subs(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+static apr_status_t expire_subs(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     int rc;
     size_t n = 0;
@@ -251,18 +251,18 @@ static apr_status_t expire_subs(sse_store_t *s, sse_job_t *job, int64_t now_ms)
             break;
         }
     }
-    apr_status_t status = sse_store_fail(s, rc);
+    apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
-        status = sse_store_session_end(s, job, realms[i], sessions[i], now_ms);
+        status = sse_disk_session_end(s, job, realms[i], sessions[i], now_ms);
     return status;
 }
 
-apr_status_t sse_store_expire(sse_store_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     int64_t age = (s->conf.history_seconds > 0 ? s->conf.history_seconds : 3600) * 1000;
     apr_status_t status = expire_subs(s, job, now_ms);
     if (status == APR_SUCCESS)
-        status = sse_store_fail(
+        status = sse_disk_fail(
             s, sse_sql_run(&s->sql, SSE_SQL_IDEM_PURGE, "ii", now_ms - age, (int64_t)EXPIRE_KEYS));
     if (status == APR_SUCCESS)
         status = sweep(s, now_ms);

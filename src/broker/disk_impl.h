@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store_* files share. */
-#ifndef SSE_STORE_IMPL_H
-#define SSE_STORE_IMPL_H
+/* What the disk_* files share. */
+#ifndef SSE_DISK_IMPL_H
+#define SSE_DISK_IMPL_H
 
-#include "broker/store.h"
-#include "broker/store_sql.h"
+#include "broker/disk.h"
+#include "broker/disk_sql.h"
 #include "core/buf.h"
 
 #include <uthash.h>
 
 /* What the writer remembers of a channel; dropped at rollback and when there are too many. */
-typedef struct sse_store_channel_t {
+typedef struct sse_disk_channel_t {
     UT_hash_handle hh;
     int64_t id;
     uint32_t since; /* messages since it was last put up for trimming */
     size_t key_n;
     char key[]; /* kind, realm, NUL, name */
-} sse_store_channel_t;
+} sse_disk_channel_t;
 
-struct sse_store_t {
+struct sse_disk_t {
     sse_sql_t sql;
-    sse_store_conf_t conf;
+    sse_disk_conf_t conf;
     char problem[256];
     uint64_t epoch;
     uint64_t seq;       /* last number given out */
     uint64_t saved_seq; /* as it stands in the file */
     int log_pages;
-    sse_store_channel_t *channels;
+    sse_disk_channel_t *channels;
     int64_t *dirty; /* ids of channels that may be over their count, a ring of power-of-two size */
     size_t dirty_head, dirty_n, dirty_cap;
     int64_t swept;         /* the channel sweep's place */
@@ -34,34 +34,34 @@ struct sse_store_t {
 };
 
 /* Keeps SQLite's words and returns sse_sql_status(rc). */
-apr_status_t sse_store_fail(sse_store_t *s, int rc);
+apr_status_t sse_disk_fail(sse_disk_t *s, int rc);
 
 /* The channel's id. add: made if there is none, else *out_id 0. */
-apr_status_t sse_store_channel_id(sse_store_t *s, sse_str_t realm, sse_channel_t channel, bool add,
-                                  int64_t *out_id);
+apr_status_t sse_disk_channel_id(sse_disk_t *s, sse_str_t realm, sse_channel_t channel, bool add,
+                                 int64_t *out_id);
 /* As above, and counts one message for trimming. */
-apr_status_t sse_store_channel_count(sse_store_t *s, sse_str_t realm, sse_channel_t channel,
-                                     int64_t *out_id);
-void sse_store_channels_clear(sse_store_t *s);
-void sse_store_dirty_push(sse_store_t *s, int64_t id);
+apr_status_t sse_disk_channel_count(sse_disk_t *s, sse_str_t realm, sse_channel_t channel,
+                                    int64_t *out_id);
+void sse_disk_channels_clear(sse_disk_t *s);
+void sse_disk_dirty_push(sse_disk_t *s, int64_t id);
 
 /* Targets as they stand in a message's row. */
-void sse_store_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *out);
+void sse_disk_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *out);
 /* Takes the first one off *packed; false at the end. */
-bool sse_store_targets_next(sse_str_t *packed, sse_channel_t *out_channel);
+bool sse_disk_targets_next(sse_str_t *packed, sse_channel_t *out_channel);
 
 /* Removes a message from all its channels. gone: they are marked trimmed (it was not superseded).
  */
-apr_status_t sse_store_message_remove(sse_store_t *s, uint64_t seq, bool gone, int64_t now_ms);
+apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms);
 /* Removes it from one channel, and altogether if that was the last. */
-apr_status_t sse_store_message_release(sse_store_t *s, int64_t channel, uint64_t seq);
+apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq);
 
 /* Removes a session's subscriptions; its owners' changes go into the job. */
-apr_status_t sse_store_session_end(sse_store_t *s, sse_job_t *job, sse_str_t realm,
-                                   sse_str_t session, int64_t now_ms);
+apr_status_t sse_disk_session_end(sse_disk_t *s, sse_job_t *job, sse_str_t realm, sse_str_t session,
+                                  int64_t now_ms);
 
 /* Reads a record; expired session subscriptions are left out. NULL with *out_rc set on failure. */
-sse_record_t *sse_store_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm,
-                                    sse_channel_t owner, int64_t now_ms);
+sse_record_t *sse_disk_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm,
+                                   sse_channel_t owner, int64_t now_ms);
 
 #endif

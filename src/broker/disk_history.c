@@ -2,8 +2,8 @@
 /* Reading history: several channels merged, cut where they are trimmed, with what is gone said.
  * Reader thread, on a read-only connection; trimming that the writer has yet to do is applied here,
  * so that answers do not depend on its pace. */
+#include "broker/disk_impl.h"
 #include "broker/local_hits.h"
-#include "broker/store_impl.h"
 
 #include <stdlib.h>
 
@@ -21,9 +21,9 @@ typedef struct cached_t {
     sse_message_t *message;
 } cached_t;
 
-struct sse_store_reader_t {
+struct sse_disk_reader_t {
     sse_sql_t sql;
-    sse_store_conf_t conf;
+    sse_disk_conf_t conf;
     uint64_t epoch;
     uint64_t seq;     /* of the snapshot */
     uint64_t dropped; /* channels without a row may have lost something up to here */
@@ -32,11 +32,11 @@ struct sse_store_reader_t {
     size_t cache_bytes;
 };
 
-apr_status_t sse_store_reader_open(const sse_store_conf_t *conf, sse_store_reader_t **out_reader)
+apr_status_t sse_disk_reader_open(const sse_disk_conf_t *conf, sse_disk_reader_t **out_reader)
 {
     char path[4096];
-    sse_store_place_path(conf->dir, "", path, sizeof(path));
-    sse_store_reader_t *r = sse_calloc(1, sizeof(*r));
+    sse_disk_place_path(conf->dir, "", path, sizeof(path));
+    sse_disk_reader_t *r = sse_calloc(1, sizeof(*r));
     r->conf = *conf;
     int rc = sqlite3_open_v2(path, &r->sql.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
@@ -45,14 +45,14 @@ apr_status_t sse_store_reader_open(const sse_store_conf_t *conf, sse_store_reade
                           NULL, NULL);
     }
     if (rc != SQLITE_OK) {
-        sse_store_reader_close(r);
+        sse_disk_reader_close(r);
         return sse_sql_status(rc);
     }
     *out_reader = r;
     return APR_SUCCESS;
 }
 
-static void cache_drop(sse_store_reader_t *r, cached_t *c)
+static void cache_drop(sse_disk_reader_t *r, cached_t *c)
 {
     HASH_DEL(r->cache, c);
     r->cache_bytes -= sizeof(*c) + c->message->frame.n;
@@ -60,7 +60,7 @@ static void cache_drop(sse_store_reader_t *r, cached_t *c)
     free(c);
 }
 
-void sse_store_reader_close(sse_store_reader_t *r)
+void sse_disk_reader_close(sse_disk_reader_t *r)
 {
     if (!r)
         return;
@@ -84,7 +84,7 @@ static int meta_int(sse_sql_t *sql, const char *name, uint64_t *out)
 
 /* Moves the age limit over the oldest messages, as trimming does: up to the first one that is young
  * enough. */
-static int advance_age(sse_store_reader_t *r, int64_t now_ms)
+static int advance_age(sse_disk_reader_t *r, int64_t now_ms)
 {
     int64_t limit = now_ms - r->conf.history_seconds * 1000;
     int rc = SQLITE_OK;
@@ -106,7 +106,7 @@ static int advance_age(sse_store_reader_t *r, int64_t now_ms)
     return rc;
 }
 
-static int begin(sse_store_reader_t *r, int64_t now_ms)
+static int begin(sse_disk_reader_t *r, int64_t now_ms)
 {
     uint64_t epoch;
     int rc = sse_sql_run(&r->sql, SSE_SQL_BEGIN, "");
@@ -123,7 +123,7 @@ static int begin(sse_store_reader_t *r, int64_t now_ms)
     return rc;
 }
 
-static void end(sse_store_reader_t *r)
+static void end(sse_disk_reader_t *r)
 {
     if (!sqlite3_get_autocommit(r->sql.db))
         sse_sql_run(&r->sql, SSE_SQL_COMMIT, "");
@@ -137,8 +137,7 @@ typedef struct channel_state_t {
     uint64_t gone; /* the highest number known to be gone, if it is above `after`; else 0 */
 } channel_state_t;
 
-static int64_t max_between(sse_store_reader_t *r, int64_t id, uint64_t after, uint64_t upto,
-                           int *rc)
+static int64_t max_between(sse_disk_reader_t *r, int64_t id, uint64_t after, uint64_t upto, int *rc)
 {
     int64_t seq = 0;
     sqlite3_stmt *stmt = sse_sql_first(&r->sql, rc, SSE_SQL_DELIVERY_ANY_BETWEEN, "iii", id,
@@ -150,7 +149,7 @@ static int64_t max_between(sse_store_reader_t *r, int64_t id, uint64_t after, ui
     return seq;
 }
 
-static int look_at(sse_store_reader_t *r, sse_str_t realm, sse_channel_t channel, uint64_t after,
+static int look_at(sse_disk_reader_t *r, sse_str_t realm, sse_channel_t channel, uint64_t after,
                    channel_state_t *out)
 {
     int rc;
@@ -185,7 +184,7 @@ static int look_at(sse_store_reader_t *r, sse_str_t realm, sse_channel_t channel
 
 /* Adds up to `limit` of a channel's numbers after state->from; lowers the bound if there may be
  * more. */
-static int collect(sse_store_reader_t *r, channel_state_t *state, size_t range, size_t limit,
+static int collect(sse_disk_reader_t *r, channel_state_t *state, size_t range, size_t limit,
                    sse_hits_t *hits)
 {
     int rc = SQLITE_OK;
@@ -226,16 +225,16 @@ static int collect(sse_store_reader_t *r, channel_state_t *state, size_t range, 
 
 /* ---- messages ---- */
 
-static sse_message_t *from_row(sse_store_reader_t *r, sqlite3_stmt *stmt, uint64_t seq)
+static sse_message_t *from_row(sse_disk_reader_t *r, sqlite3_stmt *stmt, uint64_t seq)
 {
     sse_str_t packed = sse_sql_str(stmt, 5), rest = packed;
     sse_channel_t channel;
     size_t n = 0;
-    while (sse_store_targets_next(&rest, &channel))
+    while (sse_disk_targets_next(&rest, &channel))
         n++;
     sse_channel_t *channels = sse_malloc((n + 1) * sizeof(*channels));
     for (size_t i = 0; i < n; i++)
-        sse_store_targets_next(&packed, &channels[i]);
+        sse_disk_targets_next(&packed, &channels[i]);
     sse_message_t *m = sse_message_create(
         (sse_pos_t){r->epoch, seq}, sse_sql_str(stmt, 3), sse_sql_str(stmt, 4),
         sse_sql_str(stmt, 6), sqlite3_column_int(stmt, 2) != 0, sqlite3_column_int64(stmt, 0),
@@ -246,7 +245,7 @@ static sse_message_t *from_row(sse_store_reader_t *r, sqlite3_stmt *stmt, uint64
 
 static apr_status_t get_message(void *baton, uint64_t seq, sse_message_t **out_message)
 {
-    sse_store_reader_t *r = baton;
+    sse_disk_reader_t *r = baton;
     cached_t *c;
     HASH_FIND(hh, r->cache, &seq, sizeof(seq), c);
     if (c) {
@@ -270,7 +269,7 @@ static apr_status_t get_message(void *baton, uint64_t seq, sse_message_t **out_m
     return APR_SUCCESS;
 }
 
-static int find_hits(sse_store_reader_t *r, sse_job_t *job, uint64_t done, sse_hits_t *hits)
+static int find_hits(sse_disk_reader_t *r, sse_job_t *job, uint64_t done, sse_hits_t *hits)
 {
     int rc = SQLITE_OK;
     for (size_t i = 0; rc == SQLITE_OK && i < job->n_ranges; i++) {
@@ -285,7 +284,7 @@ static int find_hits(sse_store_reader_t *r, sse_job_t *job, uint64_t done, sse_h
     return rc;
 }
 
-apr_status_t sse_store_reader_history(sse_store_reader_t *r, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_reader_history(sse_disk_reader_t *r, sse_job_t *job, int64_t now_ms)
 {
     sse_hits_t hits = {0};
     uint64_t done = 0;
@@ -313,8 +312,8 @@ apr_status_t sse_store_reader_history(sse_store_reader_t *r, sse_job_t *job, int
 
 /* ---- tracking ---- */
 
-static int add_pending(sse_store_reader_t *r, sse_str_t realm, sse_channel_t channel,
-                       uint64_t after, sse_hits_t *hits)
+static int add_pending(sse_disk_reader_t *r, sse_str_t realm, sse_channel_t channel, uint64_t after,
+                       sse_hits_t *hits)
 {
     channel_state_t state;
     int rc = look_at(r, realm, channel, after, &state);
@@ -326,12 +325,12 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static int add_group_pending(sse_store_reader_t *r, sse_str_t realm, const sse_membership_t *in,
+static int add_group_pending(sse_disk_reader_t *r, sse_str_t realm, const sse_membership_t *in,
                              uint64_t after, int64_t now_ms, sse_hits_t *hits)
 {
     int rc;
     sse_channel_t group = {SSE_CHANNEL_GROUP, sse_str(in->group)};
-    sse_record_t *record = sse_store_record_load(&r->sql, &rc, realm, group, now_ms);
+    sse_record_t *record = sse_disk_record_load(&r->sql, &rc, realm, group, now_ms);
     if (!record)
         return rc;
     after = later(after, in->start);
@@ -344,13 +343,12 @@ static int add_group_pending(sse_store_reader_t *r, sse_str_t realm, const sse_m
     return rc;
 }
 
-static int read_tracking(sse_store_reader_t *r, sse_job_t *job, int64_t now_ms)
+static int read_tracking(sse_disk_reader_t *r, sse_job_t *job, int64_t now_ms)
 {
     sse_hits_t hits = {.bound = UINT64_MAX};
     int rc = begin(r, now_ms);
-    sse_record_t *record = rc == SQLITE_OK
-                               ? sse_store_record_load(&r->sql, &rc, job->realm, job->owner, now_ms)
-                               : NULL;
+    sse_record_t *record =
+        rc == SQLITE_OK ? sse_disk_record_load(&r->sql, &rc, job->realm, job->owner, now_ms) : NULL;
     if (!record)
         return rc;
     sse_tracking_t track = {0};
@@ -381,7 +379,7 @@ static int read_tracking(sse_store_reader_t *r, sse_job_t *job, int64_t now_ms)
     return rc;
 }
 
-apr_status_t sse_store_reader_tracking(sse_store_reader_t *r, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_reader_tracking(sse_disk_reader_t *r, sse_job_t *job, int64_t now_ms)
 {
     int rc = read_tracking(r, job, now_ms);
     end(r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory the store lives in: is it fit, who holds it, where damaged files go. Writer thread,
  * and the control loop at start. */
-#include "broker/store.h"
+#include "broker/disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,12 +24,12 @@ static const struct {
     {0x01161970, "GFS2"}, {0x47504653, "GPFS"}, {0x19830326, "BeeGFS"},
 };
 
-void sse_store_place_path(const char *dir, const char *suffix, char *out, size_t size)
+void sse_disk_place_path(const char *dir, const char *suffix, char *out, size_t size)
 {
     snprintf(out, size, "%s/broker.db%s", dir, suffix);
 }
 
-apr_status_t sse_store_place_check(const char *dir, char *problem)
+apr_status_t sse_disk_place_check(const char *dir, char *problem)
 {
     struct stat st;
     struct statfs fs;
@@ -62,7 +62,7 @@ apr_status_t sse_store_place_check(const char *dir, char *problem)
     return APR_SUCCESS;
 }
 
-apr_status_t sse_store_place_lock(const char *dir, int *out_fd, char *problem)
+apr_status_t sse_disk_place_lock(const char *dir, int *out_fd, char *problem)
 {
     char path[4096];
     snprintf(path, sizeof(path), "%s/lock", dir);
@@ -85,7 +85,7 @@ apr_status_t sse_store_place_lock(const char *dir, int *out_fd, char *problem)
     return APR_SUCCESS;
 }
 
-apr_status_t sse_store_place_set_aside(const char *dir, char *out_name)
+apr_status_t sse_disk_place_set_aside(const char *dir, char *out_name)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm"};
     char stamp[32];
@@ -100,15 +100,15 @@ apr_status_t sse_store_place_set_aside(const char *dir, char *out_name)
             snprintf(aside, sizeof(aside), ".corrupt-%s", stamp);
         else
             snprintf(aside, sizeof(aside), ".corrupt-%s-%d", stamp, n);
-        sse_store_place_path(dir, aside, to, sizeof(to));
+        sse_disk_place_path(dir, aside, to, sizeof(to));
         if (access(to, F_OK) != 0)
             break;
     }
     for (size_t i = 0; i < SSE_ARRAY_LEN(suffixes); i++) {
         char side[96];
         snprintf(side, sizeof(side), "%s%s", aside, suffixes[i]);
-        sse_store_place_path(dir, suffixes[i], from, sizeof(from));
-        sse_store_place_path(dir, side, to, sizeof(to));
+        sse_disk_place_path(dir, suffixes[i], from, sizeof(from));
+        sse_disk_place_path(dir, side, to, sizeof(to));
         if (rename(from, to) != 0 && errno != ENOENT)
             return APR_EAGAIN;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One SQLite connection with its prepared statements. Owned by one thread: the writer has one, the
- * reader another. Only the store_* files include this. */
-#ifndef SSE_STORE_SQL_H
-#define SSE_STORE_SQL_H
+ * reader another. Only the disk_* files include this. */
+#ifndef SSE_DISK_SQL_H
+#define SSE_DISK_SQL_H
 
 #include "core/base.h"
 
