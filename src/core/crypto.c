@@ -139,6 +139,6 @@ apr_status_t sse_crypto_unhex(sse_str_t hex, void *out, size_t n)
             return APR_EINVAL;
     }
     for (i = 0; i < n; i++)
-        bytes[i] = (unsigned char)(hex_value(hex.p[2 * i]) << 4 | hex_value(hex.p[2 * i + 1]));
+        bytes[i] = (unsigned char)(hex_value(hex.p[2 * i]) * 16 + hex_value(hex.p[2 * i + 1]));
     return APR_SUCCESS;
 }

@@ -186,7 +186,7 @@ apr_status_t sse_fdpass_recv(int sock, void *buf, size_t cap, int timeout_ms, si
     int fds[SSE_FDPASS_FDS_MAX];
     size_t n_fds = 0;
     uid_t uid = (uid_t)-1;
-    ssize_t n;
+    ssize_t n = 0;
     apr_status_t rv;
 
     rv = transfer(sock, &msg, false, timeout_ms, &n);

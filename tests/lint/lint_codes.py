@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Log codes: every message at warning or above begins with one, each stands at one place in the source, in its layer's
-range, and has its entry in docs/errors.md, which is sorted and has no entry of a code that is not in the source."""
+"""Log codes: every message at warning or above begins with one, each has one text in the source, in its layer's range,
+and an entry in docs/errors.md, which is sorted and has no entry of a code that is not in the source."""
 
 import re
 import sys
@@ -42,16 +42,16 @@ def check_calls(report, path, text):
 
 
 def source_codes(report):
-    found = {}
+    found, texts = {}, {}
     paths = source_tree.files(".c", under="src") + [p for p in ["mod_sse.c"] if source_tree.exists(p)]
     for path in paths:
         text = source_tree.code(path)
         check_calls(report, path, text)
-        for match in re.finditer(r'"SSE(\d{4}): ', text):
+        for match in re.finditer(r'"SSE(\d{4}): ((?:[^"\\]|\\.)*)"', text):
             number, line = int(match.group(1)), source_tree.line_of(text, match.start())
-            if number in found:
-                report.say(path, line, f"SSE{number:04} stands at {found[number][0]}:{found[number][1]} too")
-            found[number] = (path, line)
+            if number in found and texts[number] != match.group(2):
+                report.say(path, line, f"SSE{number:04} has another text at {found[number][0]}:{found[number][1]}")
+            found[number], texts[number] = (path, line), match.group(2)
             if not in_range(path, number):
                 report.say(path, line, f"SSE{number:04} is out of the range of its layer")
     return found
