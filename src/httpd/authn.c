@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lends the session layer what it needs of httpd: the Cookie header, a database connection of
+ * mod_dbd, a line to the hub. */
+#include "httpd/authn.h"
+
+#include "core/crypto.h"
+#include "core/json.h"
+#include "httpd/authcache.h"
+#include "httpd/hublink.h"
+#include "httpd/sections.h"
+
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <mod_dbd.h>
+
+/* mod_dbd waits without end for a connection when its pool (DBDMax 10 by default) is used up or its
+ * database hangs. */
+#define LOOKUPS_MAX 10
+/* While look-ups come to an end, waiting for one is worth while. */
+#define SLOT_WAIT apr_time_from_msec(1000)
+#define STUCK_AFTER apr_time_from_sec(2)
+
+/* A session configuration in use by this child, with its connections. */
+typedef struct source_t {
+    sse_session_conf_t conf;
+    bool open;
+    struct source_t *next;
+} source_t;
+
+static struct {
+    apr_pool_t *pool;
+    apr_thread_mutex_t *mutex; /* guards all below */
+    apr_thread_cond_t *slot_free;
+    int lookups;
+    apr_time_t last_end; /* of a look-up, or when the first of those under way began */
+    source_t *sources;
+    sse_authcache_t *cache;
+    sse_django_t django; /* defaults */
+} child;
+
+static APR_OPTIONAL_FN_TYPE(ap_dbd_open) * dbd_open;
+static APR_OPTIONAL_FN_TYPE(ap_dbd_close) * dbd_close;
+
+void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s)
+{
+    memset(&child, 0, sizeof(child));
+    child.pool = child_pool;
+    apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
+    apr_thread_cond_create(&child.slot_free, child_pool);
+    child.cache = sse_authcache_create(child_pool);
+    sse_django_defaults(&child.django, child_pool);
+    dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
+    dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
+}
+
+static const char *cookie_name(const sse_dir_conf_t *d)
+{
+    if (d->cookie_name)
+        return d->cookie_name;
+    return d->django && d->django->cookie_name ? d->django->cookie_name : "sessionid";
+}
+
+/* The child's configuration object for what the directives say; made at its first request. NULL if
+ * it cannot be opened. */
+static const sse_session_conf_t *source_of(const sse_dir_conf_t *d)
+{
+    sse_engine_t engine = sse_config_engine(d);
+    const char *cookie = cookie_name(d);
+    const sse_django_t *django = d->django ? d->django : &child.django;
+    const sse_str_t *secrets = d->secrets ? d->secrets->line : NULL;
+    source_t *source;
+    apr_thread_mutex_lock(child.mutex);
+    for (source = child.sources; source; source = source->next)
+        if (source->conf.engine == engine && source->conf.argument == d->engine_argument &&
+            source->conf.django == django && source->conf.secrets == secrets &&
+            !strcmp(source->conf.cookie_name, cookie))
+            break;
+    if (!source) {
+        source = apr_pcalloc(child.pool, sizeof(*source));
+        source->conf.engine = engine;
+        source->conf.argument = d->engine_argument;
+        source->conf.cookie_name = cookie;
+        source->conf.django = django;
+        source->conf.secrets = secrets;
+        source->conf.n_secrets = d->secrets ? d->secrets->n : 0;
+        source->open = sse_session_open(&source->conf, child.pool) == APR_SUCCESS;
+        source->next = child.sources;
+        child.sources = source;
+    }
+    apr_thread_mutex_unlock(child.mutex);
+    return source->open ? &source->conf : NULL;
+}
+
+/* One of the look-ups a child may have under way. False when none comes free soon; at once when
+ * those under way hang. */
+static bool take_slot(void)
+{
+    apr_time_t until = apr_time_now() + SLOT_WAIT;
+    apr_thread_mutex_lock(child.mutex);
+    while (child.lookups >= LOOKUPS_MAX) {
+        apr_time_t now = apr_time_now();
+        if (now >= until || now - child.last_end > STUCK_AFTER)
+            break;
+        apr_thread_cond_timedwait(child.slot_free, child.mutex, until - now);
+    }
+    bool got = child.lookups < LOOKUPS_MAX;
+    if (got && !child.lookups++)
+        child.last_end = apr_time_now();
+    apr_thread_mutex_unlock(child.mutex);
+    return got;
+}
+
+static void give_slot(void)
+{
+    apr_thread_mutex_lock(child.mutex);
+    child.lookups--;
+    child.last_end = apr_time_now();
+    apr_thread_cond_signal(child.slot_free);
+    apr_thread_mutex_unlock(child.mutex);
+}
+
+/* A connection on loan from mod_dbd for one look-up. */
+typedef struct loan_t {
+    request_rec *r;
+    const sse_session_conf_t *conf;
+    ap_dbd_t *dbd;
+    sse_session_db_t db;
+} loan_t;
+
+/* Prepares what this connection has not prepared yet. Here and not by ap_dbd_prepare: mod_dbd would
+ * give up every connection, other modules' too, while one of our tables does not exist yet. */
+static bool prepare_statements(loan_t *loan)
+{
+    const sse_statement_t *statements;
+    size_t n;
+    ap_dbd_t *dbd = loan->dbd;
+    if (sse_session_statements(loan->conf, apr_dbd_name(dbd->driver), loan->r->pool, &statements,
+                               &n) != APR_SUCCESS)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const char *label = statements[i].label;
+        if (apr_hash_get(dbd->prepared, label, APR_HASH_KEY_STRING))
+            continue;
+        apr_pool_t *pool;
+        apr_dbd_prepared_t *prepared = NULL;
+        apr_pool_create(&pool, dbd->pool);
+        int rc =
+            apr_dbd_prepare(dbd->driver, pool, dbd->handle, statements[i].sql, label, &prepared);
+        if (rc) {
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, loan->r,
+                          "SSE0121: the database refuses the query of users or sessions: %s",
+                          apr_dbd_error(dbd->driver, dbd->handle, rc));
+            apr_pool_destroy(pool);
+            return false;
+        }
+        apr_hash_set(dbd->prepared, apr_pstrdup(pool, label), APR_HASH_KEY_STRING, prepared);
+    }
+    return true;
+}
+
+static const sse_session_db_t *lend_database(void *baton)
+{
+    loan_t *loan = baton;
+    loan->dbd = dbd_open ? dbd_open(loan->r->pool, loan->r->server) : NULL;
+    if (!loan->dbd || !prepare_statements(loan))
+        return NULL;
+    loan->db.driver = loan->dbd->driver;
+    loan->db.handle = loan->dbd->handle;
+    loan->db.prepared = loan->dbd->prepared;
+    return &loan->db;
+}
+
+/* A session that the Django application mirrored to the hub (engine hub): asked by the route that
+ * PUT /sessions made it with. */
+static apr_status_t ask_hub(void *baton, const unsigned char session[SSE_SESSION_HASH_LEN],
+                            apr_pool_t *pool, const char **out_user, int64_t *out_expires)
+{
+    loan_t *loan = baton;
+    char hex[2 * SSE_SESSION_HASH_LEN + 1];
+    sse_crypto_hex(session, SSE_SESSION_HASH_LEN, hex);
+    sse_wire_msg_t req = {.type = SSE_WIRE_ADMIN};
+    sse_wire_admin_t *admin = &req.u.admin;
+    admin->realm = sse_str(sse_config_realm(sse_config_of(loan->r)));
+    admin->method = SSE_STR("GET");
+    admin->path = sse_str(apr_pstrcat(pool, "/sessions/sha256:", hex, NULL));
+    admin->address = sse_str(loan->r->useragent_ip);
+    sse_answer_t answer = {.channel = NULL};
+    apr_status_t rv =
+        sse_hublink_call(&req, SSE_WIRE_ADMIN_REPLY, true, SSE_HUBLINK_RESERVE_MS, &answer);
+    if (rv != APR_SUCCESS)
+        return rv;
+    const sse_wire_admin_reply_t *reply = &answer.in.msg.u.admin_reply;
+    sse_json_doc_t *doc = NULL;
+    sse_json_error_t error;
+    int64_t expires = 0;
+    if (reply->status == HTTP_NOT_FOUND) {
+        rv = APR_NOTFOUND;
+    } else if (reply->status != HTTP_OK ||
+               sse_json_parse(reply->body, &doc, &error) != APR_SUCCESS) {
+        rv = APR_EGENERAL;
+    } else {
+        const sse_json_t *root = sse_json_root(doc);
+        sse_str_t user = sse_json_string(sse_json_get(root, "user"));
+        sse_json_int64(sse_json_get(root, "expires"), &expires);
+        if (user.n) {
+            *out_user = apr_pstrmemdup(pool, user.p, user.n);
+            *out_expires = expires;
+        } else {
+            rv = APR_EGENERAL;
+        }
+    }
+    sse_json_free(doc);
+    sse_hublink_done(&answer);
+    return rv;
+}
+
+static void resolve(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
+                    sse_caller_t *out)
+{
+    loan_t loan = {.r = r, .conf = conf};
+    sse_session_request_t req = {.cookie_header = cookies,
+                                 .now = apr_time_now(),
+                                 .db = lend_database,
+                                 .db_baton = &loan,
+                                 .hub = ask_hub,
+                                 .hub_baton = &loan};
+    out->looked_up = sse_authcache_now();
+    if (!take_slot()) {
+        out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
+                                         .detail = "too many look-ups are under way"};
+        return;
+    }
+    sse_session_resolve(conf, &req, r->pool, &out->identity);
+    if (loan.dbd)
+        dbd_close(r->server, loan.dbd);
+    give_slot();
+}
+
+/* httpd's own authentication. */
+static void take_httpd_user(const request_rec *r, sse_caller_t *out)
+{
+    out->looked_up = 0;
+    out->identity = (sse_identity_t){.who = SSE_WHO_ANONYMOUS, .detail = "httpd knows no user"};
+    if (r->user && *r->user) {
+        out->identity.who = SSE_WHO_USER;
+        out->identity.user = r->user;
+    }
+}
+
+void sse_authn_identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, sse_caller_t *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (sse_config_engine(conf) == SSE_ENGINE_NONE) {
+        take_httpd_user(r, out);
+        return;
+    }
+    const sse_session_conf_t *source = source_of(conf);
+    if (!source) {
+        out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
+                                         .detail = "the session store cannot be used"};
+        return;
+    }
+    const char *cookies = apr_table_get(r->headers_in, "Cookie");
+    int64_t max_age = sse_config_session_cache(conf);
+    sse_authcache_key_t key = {.source = source, .server = r->server};
+    bool named = cookies && sse_session_name(source, cookies, r->pool, key.session);
+    if (named && !fresh && max_age > 0 &&
+        sse_authcache_get(child.cache, &key, max_age, r->pool, &out->identity, &out->looked_up))
+        return;
+    resolve(r, source, cookies, out);
+    if (!named)
+        return;
+    if (out->identity.who == SSE_WHO_USER && max_age > 0)
+        sse_authcache_put(child.cache, &key, &out->identity, out->looked_up);
+    else if (out->identity.who == SSE_WHO_ANONYMOUS)
+        sse_authcache_forget(child.cache, &key);
+}
