@@ -7,7 +7,7 @@
 #include "httpd/supervisor.h"
 
 #include "core/fdpass.h"
-#include "httpd/adminsock.h"
+#include "httpd/adminlisten.h"
 #include "httpd/hubspawn.h"
 #include "httpd/statedir.h"
 
@@ -40,7 +40,7 @@ typedef struct sse_supervisor_t {
     uint32_t layout;
     pid_t owner;       /* the parent; forked processes inherit a copy of no use */
     int rendezvous[2]; /* workers' end, hub's end */
-    sse_adminsock_t admin;
+    sse_adminlisten_t admin;
     pid_t hub;    /* 0: none */
     int hub_fd;   /* our end of the lifeline, -1: none */
     int pause_ms; /* before the next start */
@@ -229,7 +229,7 @@ static apr_status_t leave_configuration(void *data)
 static apr_status_t leave_process(void *data)
 {
     if (sup && sup->owner == getpid())
-        sse_adminsock_close(&sup->admin);
+        sse_adminlisten_close(&sup->admin);
     return APR_SUCCESS;
 }
 
@@ -315,7 +315,7 @@ int sse_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
         return OK;
     if (find_or_make_state(s) != APR_SUCCESS || sse_statedir_prepare(s, g, ptemp) != APR_SUCCESS ||
         sse_statedir_make_keys(s, g, pconf) != APR_SUCCESS ||
-        sse_adminsock_open(&sup->admin, s, g, ptemp) != APR_SUCCESS)
+        sse_adminlisten_open(&sup->admin, s, g, ptemp) != APR_SUCCESS)
         return HTTP_INTERNAL_SERVER_ERROR;
 
     make_plan(s, g, pconf);

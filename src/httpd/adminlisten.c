@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes and removes the admin socket. Runs in httpd's parent only. */
-#include "httpd/adminsock.h"
+#include "httpd/adminlisten.h"
 #include "httpd/statedir.h"
 
 #include <apr_file_io.h>
@@ -53,7 +53,7 @@ static const char *directory_problem(const char *socket_path, apr_pool_t *p)
 }
 
 /* Takes the lock that says which httpd the socket belongs to. */
-static const char *lock_problem(sse_adminsock_t *sock, apr_pool_t *p)
+static const char *lock_problem(sse_adminlisten_t *sock, apr_pool_t *p)
 {
     const char *path = apr_pstrcat(p, sock->path, ".lock", NULL);
     sock->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -66,7 +66,7 @@ static const char *lock_problem(sse_adminsock_t *sock, apr_pool_t *p)
     return because(p, "cannot lock", path);
 }
 
-static const char *listen_problem(sse_adminsock_t *sock, apr_pool_t *p)
+static const char *listen_problem(sse_adminlisten_t *sock, apr_pool_t *p)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, sock->path, strlen(sock->path) + 1);
@@ -94,7 +94,7 @@ static const char *listen_problem(sse_adminsock_t *sock, apr_pool_t *p)
     return NULL;
 }
 
-void sse_adminsock_close(sse_adminsock_t *sock)
+void sse_adminlisten_close(sse_adminlisten_t *sock)
 {
     if (sock->fd >= 0) {
         close(sock->fd);
@@ -109,8 +109,8 @@ void sse_adminsock_close(sse_adminsock_t *sock)
     sock->fd = sock->lock_fd = -1;
 }
 
-apr_status_t sse_adminsock_open(sse_adminsock_t *sock, server_rec *s, const sse_global_conf_t *g,
-                                apr_pool_t *p)
+apr_status_t sse_adminlisten_open(sse_adminlisten_t *sock, server_rec *s,
+                                  const sse_global_conf_t *g, apr_pool_t *p)
 {
     gid_t group = g->admin_socket_group;
     if (group == (gid_t)-1)
@@ -118,7 +118,7 @@ apr_status_t sse_adminsock_open(sse_adminsock_t *sock, server_rec *s, const sse_
     if (sock->fd >= 0 && g->admin_socket && !strcmp(sock->path, g->admin_socket) &&
         sock->mode == g->admin_socket_mode && sock->group == group)
         return APR_SUCCESS;
-    sse_adminsock_close(sock);
+    sse_adminlisten_close(sock);
     if (!g->admin_socket)
         return APR_SUCCESS;
 
