@@ -41,7 +41,7 @@ static apr_status_t read_value(sse_lookup_t *l, sse_str_t v, sse_session_data_t 
     const char *what = foreign_format(v);
 
     if (what) {
-        if (sse_store_may_warn(l->conf->store))
+        if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_FORMAT))
             sse_log(SSE_LOG_WARNING,
                     "SSE0507: sessions in %s are written with %s, which cannot be read",
                     l->conf->store->shown, what);
@@ -71,7 +71,7 @@ static apr_status_t load(sse_lookup_t *l, sse_str_t key, const char *base, const
     const char *full;
     apr_status_t rv;
 
-    if (!store) {
+    if (!store || !store->get) {
         l->detail = "the cache was not opened";
         return APR_EGENERAL;
     }

@@ -4,7 +4,7 @@
  * at most one session's worth of bytes. */
 #include "core/buf.h"
 #include "core/log.h"
-#include "session/lookup.h"
+#include "session/store.h"
 #include "session/zone.h"
 #include <apr_strings.h>
 #include <errno.h>
@@ -21,6 +21,15 @@ static bool directory_there(const char *dir)
     return stat(dir, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static apr_status_t unreadable(sse_lookup_t *l, int err)
+{
+    if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_STORE))
+        sse_log(SSE_LOG_ERR, "SSE0505: a session file in %s cannot be read: %s", l->conf->argument,
+                strerror(err));
+    l->detail = "session file unreadable";
+    return err;
+}
+
 static apr_status_t open_session(sse_lookup_t *l, sse_str_t key, int *out_fd, struct stat *out_st)
 {
     const char *dir = l->conf->argument;
@@ -33,10 +42,7 @@ static apr_status_t open_session(sse_lookup_t *l, sse_str_t key, int *out_fd, st
             l->detail = "no such session";
             return APR_NOTFOUND;
         }
-        sse_log(SSE_LOG_ERR, "SSE0505: a session file in %s cannot be read: %s", dir,
-                strerror(err));
-        l->detail = "session file unreadable";
-        return err;
+        return unreadable(l, err);
     }
     if (fstat(fd, out_st) != 0 || !S_ISREG(out_st->st_mode) || out_st->st_size > FILE_MAX) {
         close(fd);
@@ -57,10 +63,7 @@ static apr_status_t read_whole(sse_lookup_t *l, int fd, size_t size, sse_str_t *
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0) {
-            sse_log(SSE_LOG_ERR, "SSE0505: a session file in %s cannot be read: %s",
-                    l->conf->argument, strerror(errno));
-            l->detail = "session file unreadable";
-            return APR_EGENERAL;
+            return unreadable(l, errno);
         }
         if (k == 0)
             break;

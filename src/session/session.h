@@ -64,14 +64,13 @@ typedef struct sse_session_conf_t {
     const sse_django_t *django;
     const sse_str_t *secrets; /* SECRET_KEY, then SECRET_KEY_FALLBACKS */
     size_t n_secrets;
-    struct sse_store_t
-        *store; /* set by sse_session_open; NULL where the engine has no server of its own */
+    struct sse_store_t *store; /* set by sse_session_open, to be called for every engine */
 } sse_session_conf_t;
 
 /* To be called once in each process that will resolve (child_init), in a pool that lives as long as
  * the process: makes the pool of connections to the engine's cache server, for any number of
- * threads. Connects to nothing yet. APR_EINVAL when the argument is not good
- * (sse_engine_argument_problem says why). */
+ * threads, and what keeps the log from being filled. Connects to nothing yet. APR_EINVAL when the
+ * argument is not good (sse_engine_argument_problem says why). */
 apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool);
 
 /* "db", "cache"...; APR_EINVAL for an unknown name. sse_engine_names lists them for messages. */

@@ -5,6 +5,7 @@
 #include "session/sql.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "session/store.h"
 #include "session/zone.h"
 #include <apr_strings.h>
 #include <errno.h>
@@ -203,8 +204,9 @@ apr_status_t sse_sql_ask(sse_lookup_t *l, sse_query_t query, const char *paramet
     label = d ? label_of(query_sql(l->conf, d, query, l->pool), l->pool) : "";
     statement = apr_hash_get(db->prepared, label, APR_HASH_KEY_STRING);
     if (!statement) {
-        sse_log(SSE_LOG_ERR, "SSE0501: the database connection has no prepared statement %s",
-                label);
+        if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_DATABASE))
+            sse_log(SSE_LOG_ERR, "SSE0501: the database connection has no prepared statement %s",
+                    label);
         l->detail = "statement not prepared";
         return APR_EGENERAL;
     }
@@ -213,8 +215,9 @@ apr_status_t sse_sql_ask(sse_lookup_t *l, sse_query_t query, const char *paramet
     if (rc == 0 && res &&
         read_rows(l, db, res, columns, max_rows, out_rows, out_n, out_more) == APR_SUCCESS)
         return APR_SUCCESS;
-    sse_log(SSE_LOG_ERR, "SSE0502: the database did not answer statement %s: %s", label,
-            apr_dbd_error(db->driver, db->handle, rc));
+    if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_DATABASE))
+        sse_log(SSE_LOG_ERR, "SSE0502: the database did not answer statement %s: %s", label,
+                apr_dbd_error(db->driver, db->handle, rc));
     l->detail = "database error";
     return APR_EGENERAL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cache URLs. Runs while httpd reads its configuration and at the start of each child. */
 #include "session/store.h"
+#include "core/log.h"
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <time.h>
@@ -236,11 +237,11 @@ apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool)
 {
     sse_store_t *store;
 
-    if (conf->engine != SSE_ENGINE_CACHE && conf->engine != SSE_ENGINE_CACHED_DB)
-        return APR_SUCCESS;
     store = apr_pcalloc(pool, sizeof *store);
-    if (!conf->argument || sse_store_parse(conf->argument, pool, store))
-        return APR_EINVAL;
+    if (conf->engine == SSE_ENGINE_CACHE || conf->engine == SSE_ENGINE_CACHED_DB) {
+        if (!conf->argument || sse_store_parse(conf->argument, pool, store))
+            return APR_EINVAL;
+    }
     store->idle = sse_idle_create(pool);
     if (!store->idle)
         return APR_ENOMEM;
@@ -269,15 +270,29 @@ const char *sse_engine_argument_problem(sse_engine_t engine, const char *argumen
     }
 }
 
-bool sse_store_may_warn(sse_store_t *store)
+bool sse_store_may_warn(sse_store_t *store, sse_complaint_t what)
 {
     struct timespec ts;
-    int64_t now, last = __atomic_load_n(&store->last_warning, __ATOMIC_RELAXED);
+    int64_t now, last;
 
+    if (!store)
+        return true;
+    last = __atomic_load_n(&store->last_complaint[what], __ATOMIC_RELAXED);
     clock_gettime(CLOCK_MONOTONIC, &ts);
     now = (int64_t)ts.tv_sec;
     if (last != 0 && now - last < 10)
         return false;
-    return __atomic_compare_exchange_n(&store->last_warning, &last, now, false, __ATOMIC_RELAXED,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&store->last_complaint[what], &last, now, false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+apr_status_t sse_store_failed(sse_store_t *store, sse_lookup_t *l, apr_status_t rv, const char *why)
+{
+    char text[120];
+
+    l->detail = "the session cache did not answer";
+    if (sse_store_may_warn(store, SSE_COMPLAINT_STORE))
+        sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", store->shown,
+                why ? why : apr_strerror(rv, text, sizeof text));
+    return rv;
 }

@@ -12,6 +12,15 @@
 
 typedef struct sse_store_t sse_store_t;
 
+/* What the log is told of at most once in ten seconds, so that a crowd of look-ups cannot fill it.
+ */
+typedef enum sse_complaint_t {
+    SSE_COMPLAINT_STORE,
+    SSE_COMPLAINT_DATABASE,
+    SSE_COMPLAINT_FORMAT,
+    SSE_COMPLAINT_COUNT
+} sse_complaint_t;
+
 typedef struct sse_stored_t {
     sse_str_t value;
     int64_t expires; /* UNIX seconds; 0 = not known */
@@ -26,9 +35,9 @@ sse_store_get_fn sse_store_redis_get, sse_store_memcached_get, sse_store_filecac
     sse_store_dbcache_get;
 
 /* Read by threads at once, never written after sse_session_open but for `idle` (locked) and
- * `last_warning` (atomic). */
+ * `last_complaint` (atomic). */
 struct sse_store_t {
-    sse_store_get_fn *get;
+    sse_store_get_fn *get;   /* NULL: the engine has no cache */
     sse_endpoint_t endpoint; /* redis, memcached */
     const char *user, *password;
     const char *database;
@@ -38,13 +47,18 @@ struct sse_store_t {
     bool keyed;            /* prefix or version were given */
     const char *prefix, *version;
     sse_idle_t *idle;
-    int64_t last_warning; /* seconds of CLOCK_MONOTONIC */
+    int64_t last_complaint[SSE_COMPLAINT_COUNT]; /* seconds of CLOCK_MONOTONIC */
 };
 
 /* Reads a cache URL. NULL, or a sentence about what is wrong and what is allowed. */
 const char *sse_store_parse(const char *url, apr_pool_t *pool, sse_store_t *out);
 
-/* True at most once in ten seconds for each store: so often may its state be written to the log. */
-bool sse_store_may_warn(sse_store_t *store);
+/* True at most once in ten seconds for each store and complaint; always while there is no store. */
+bool sse_store_may_warn(sse_store_t *store, sse_complaint_t what);
+
+/* The store did not answer: tells the log so (with `why`, or what rv means if that is NULL) and the
+ * look-up. Returns rv. */
+apr_status_t sse_store_failed(sse_store_t *store, sse_lookup_t *l, apr_status_t rv,
+                              const char *why);
 
 #endif

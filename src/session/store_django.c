@@ -2,7 +2,6 @@
 /* Sessions in the two caches that Django itself keeps: django.core.cache.backends.filebased (a file
  * of two pickles, the second compressed) and .db (a table with base64 of a pickle). Runs in httpd's
  * workers. */
-#include "core/log.h"
 #include "session/inflate.h"
 #include "session/pickle.h"
 #include "session/signing.h"
@@ -60,18 +59,12 @@ apr_status_t sse_store_filecache_get(sse_store_t *s, sse_lookup_t *l, const char
     sse_str_t file;
     double expires;
     size_t used;
-    char why[120];
     apr_status_t rv = read_file(s, l->pool, cache_path(s, l->pool, key), &file);
 
     if (rv == APR_NOTFOUND || rv == APR_ENOSPC)
         return rv;
-    if (rv != APR_SUCCESS) {
-        l->detail = "the session cache cannot be read";
-        if (sse_store_may_warn(s))
-            sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", s->shown,
-                    apr_strerror(rv, why, sizeof why));
-        return rv;
-    }
+    if (rv != APR_SUCCESS)
+        return sse_store_failed(s, l, rv, NULL);
     if (sse_pickle_read_float(file, &expires, &used) != APR_SUCCESS || isnan(expires) ||
         expires < (double)l->req->now / 1e6)
         return APR_NOTFOUND;

@@ -3,7 +3,6 @@
  * live, else "get". APR-util's apr_memcache is not used: it reads without any time-out and takes a
  * value of whatever length the server announces (docs/decisions). Runs in httpd's workers. */
 #include "core/buf.h"
-#include "core/log.h"
 #include "session/store.h"
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -178,7 +177,6 @@ apr_status_t sse_store_memcached_get(sse_store_t *s, sse_lookup_t *l, const char
 {
     memcached_t m = {.deadline = sse_storeconn_deadline(s->timeout_ms)};
     bool reused = true;
-    char why[120];
     apr_status_t rv;
 
     if (strlen(key) > 250)
@@ -191,9 +189,5 @@ apr_status_t sse_store_memcached_get(sse_store_t *s, sse_lookup_t *l, const char
     sse_buf_clear(&m.in);
     if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC)
         return rv;
-    l->detail = "the session cache did not answer";
-    if (sse_store_may_warn(s))
-        sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", s->shown,
-                apr_strerror(rv, why, sizeof why));
-    return rv;
+    return sse_store_failed(s, l, rv, NULL);
 }

@@ -2,7 +2,6 @@
 /* Sessions in Redis, the session layer's only use of hiredis: its command formatter and its reply
  * reader, without its I/O, since hiredis resolves and reads without a deadline for the whole. Runs
  * in httpd's workers. */
-#include "core/log.h"
 #include "session/store.h"
 #include <apr_strings.h>
 #include <hiredis/hiredis.h>
@@ -192,7 +191,6 @@ apr_status_t sse_store_redis_get(sse_store_t *s, sse_lookup_t *l, const char *ke
 {
     redis_t r = {.deadline = sse_storeconn_deadline(s->timeout_ms)};
     bool reused = true;
-    char why[120];
     apr_status_t rv = try_get(s, l, &r, key, &reused, out);
 
     if (reused && rv != APR_SUCCESS && rv != APR_NOTFOUND && rv != APR_ENOSPC && rv != APR_TIMEUP) {
@@ -201,9 +199,5 @@ apr_status_t sse_store_redis_get(sse_store_t *s, sse_lookup_t *l, const char *ke
     }
     if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC)
         return rv;
-    l->detail = "the session cache did not answer";
-    if (sse_store_may_warn(s))
-        sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", s->shown,
-                r.error[0] ? r.error : apr_strerror(rv, why, sizeof why));
-    return rv;
+    return sse_store_failed(s, l, rv, r.error[0] ? r.error : NULL);
 }
