@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a fuzz target is: one file fuzz_<name>.c with these two symbols. tests/fuzz/run builds it
- * with libFuzzer; `make check` builds it with replay_main.c, which runs it over the committed corpus
- * tests/fuzz/corpus/<name>. */
+ * with libFuzzer; `make check` builds it with replay_main.c, which runs it over the committed
+ * corpus tests/fuzz/corpus/<name>. */
 #ifndef SSE_FUZZ_H
 #define SSE_FUZZ_H
 

@@ -46,10 +46,13 @@ def check_unique(report, paths):
 def check_registered(report):
     makefiles = "".join(source_tree.read(p) for p in source_tree.files(".am"))
     # A program of one source may be named without it: tests/unit/test_x.
-    words = set(re.findall(r"[\w./+-]+", makefiles))
+    words = set(re.findall(r"[\w./+-]+", re.sub(r"(?m)^#.*", "", makefiles)))
     for path in source_tree.files(".c", ".h"):
         if path not in words and not (path.startswith("tests/") and path[:-2] in words):
             report.say(path, 0, "is in no .am file")
+    for word in sorted(words):
+        if word.endswith((".c", ".h")) and "/" in word and not source_tree.exists(word):
+            report.say("tests/tests.am or src/sources.am", 0, f"{word} does not exist")
     for path in source_tree.files(".c", under="tests/fuzz"):
         name = os.path.basename(path)[:-2]
         if name.startswith("fuzz_") and not source_tree.exists(f"tests/fuzz/corpus/{name[5:]}"):
