@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,6 +129,75 @@ static void times_out(void **state)
     begin = now_ms();
     assert_int_equal(sse_fdpass_send(s[0], SSE_STR("x"), NULL, 0, 50), APR_TIMEUP);
     assert_true(now_ms() - begin >= 49);
+    close(s[0]);
+    close(s[1]);
+}
+
+#define ROUNDS 300
+
+/* The far end of a conversation: sends back what it gets. */
+static void *echo(void *arg)
+{
+    int sock = *(int *)arg, got[SSE_FDPASS_FDS_MAX], i;
+    char buf[64];
+    size_t len, n;
+
+    for (i = 0; i < ROUNDS; i++) {
+        if (sse_fdpass_recv(sock, buf, sizeof(buf), 10000, &len, got, &n, NULL) != APR_SUCCESS ||
+            sse_fdpass_send(sock, (sse_str_t){buf, len}, NULL, 0, 10000) != APR_SUCCESS)
+            return "failed";
+    }
+    return NULL;
+}
+
+static void waits_until_the_peer_speaks(void **state)
+{
+    int s[2], got[SSE_FDPASS_FDS_MAX], i;
+    pthread_t thread;
+    void *failed;
+
+    assert_int_equal(sse_fdpass_pair(s), APR_SUCCESS);
+    assert_int_equal(pthread_create(&thread, NULL, echo, &s[1]), 0);
+    for (i = 0; i < ROUNDS; i++) {
+        char sent[16], buf[64];
+        size_t len, n, sent_len = (size_t)snprintf(sent, sizeof(sent), "round %d", i);
+
+        assert_int_equal(sse_fdpass_send(s[0], (sse_str_t){sent, sent_len}, NULL, 0, 10000),
+                         APR_SUCCESS);
+        assert_int_equal(sse_fdpass_recv(s[0], buf, sizeof(buf), 10000, &len, got, &n, NULL),
+                         APR_SUCCESS);
+        assert_true(sse_str_eq((sse_str_t){buf, len}, (sse_str_t){sent, sent_len}));
+    }
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    close(s[0]);
+    close(s[1]);
+}
+
+static volatile sig_atomic_t n_alarms;
+
+static void count_alarm(int sig)
+{
+    n_alarms++;
+}
+
+static void signals_do_not_shorten_the_wait(void **state)
+{
+    const struct itimerval often = {{0, 5000}, {0, 5000}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = count_alarm};
+    int s[2], got[SSE_FDPASS_FDS_MAX];
+    char buf[8];
+    size_t len, n;
+    int64_t begin;
+
+    assert_int_equal(sse_fdpass_pair(s), APR_SUCCESS);
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+    begin = now_ms();
+    assert_int_equal(sse_fdpass_recv(s[1], buf, sizeof(buf), 100, &len, got, &n, NULL), APR_TIMEUP);
+    assert_true(now_ms() - begin >= 99);
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_true(n_alarms > 1);
     close(s[0]);
     close(s[1]);
 }
@@ -271,6 +344,8 @@ int main(void)
         cmocka_unit_test(passes_data_and_descriptors),
         cmocka_unit_test(refuses_what_cannot_be_sent),
         cmocka_unit_test(times_out),
+        cmocka_unit_test(waits_until_the_peer_speaks),
+        cmocka_unit_test(signals_do_not_shorten_the_wait),
         cmocka_unit_test(tells_when_the_peer_is_gone),
         cmocka_unit_test(closes_descriptors_of_bad_datagrams),
         cmocka_unit_test(knows_no_uid_without_credentials),
