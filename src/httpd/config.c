@@ -71,6 +71,7 @@ void *sse_config_merge_dir(apr_pool_t *p, void *base, void *add)
     sse_dir_conf_t *d = apr_pcalloc(p, sizeof(*d));
     d->realm = INHERIT(realm, NULL);
     d->engine = INHERIT(engine, -1);
+    d->engine_name = over->engine != -1 ? over->engine_name : under->engine_name;
     d->engine_argument = over->engine != -1 ? over->engine_argument : under->engine_argument;
     d->cookie_name = INHERIT(cookie_name, NULL);
     d->django = INHERIT(django, NULL);

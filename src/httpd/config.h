@@ -55,6 +55,7 @@ typedef struct sse_global_conf_t {
 typedef struct sse_dir_conf_t {
     const char *realm; /* NULL: not said */
     int engine;        /* sse_engine_t; -1: not said */
+    const char *engine_name;
     const char *engine_argument;
     const char *cookie_name;
     const sse_django_t *django;

@@ -31,6 +31,7 @@ const char *sse_directive_session(cmd_parms *cmd, void *cfg, const char *engine,
     if (problem)
         return apr_psprintf(cmd->pool, "SSESession %s: %s", engine, problem);
     d->engine = (int)parsed;
+    d->engine_name = engine;
     d->engine_argument = argument;
     return NULL;
 }

@@ -91,7 +91,10 @@ static const char *broker_problem(apr_pool_t *p, const char *url)
                             "rediss://, redis+sentinel://, redis+cluster:// and drivers in %s",
                             scheme, SSE_DRIVER_DIR);
     }
-    return "the value is neither \"local\" nor a URL such as redis://host:6379/0 nor file:/path";
+    return apr_psprintf(
+        p, "%s%s%sis neither local, nor a URL such as redis://host:6379/0, nor file:/path",
+        strchr(url, '@') ? "the value " : "\"", strchr(url, '@') ? "" : url,
+        strchr(url, '@') ? "" : "\" ");
 }
 
 const char *sse_directive_broker(cmd_parms *cmd, void *cfg, const char *value)

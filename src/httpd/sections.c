@@ -162,12 +162,13 @@ static int check_dbparams(apr_pool_t *p, server_rec *s, const ap_directive_t *tr
     return OK;
 }
 
-static int check_database(apr_pool_t *p, server_rec *s)
+static int check_database(apr_pool_t *p, server_rec *s, const char *engine)
 {
     if (!APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open) || !APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close)) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "SSE0101: this SSESession engine reads Django's users through mod_dbd, which "
-                     "is not loaded; add LoadModule dbd_module");
+                     "SSE0101: SSESession %s reads Django's users through mod_dbd, which is not "
+                     "loaded; add LoadModule dbd_module",
+                     engine);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     bool seen = false;
@@ -175,8 +176,9 @@ static int check_database(apr_pool_t *p, server_rec *s)
         return HTTP_INTERNAL_SERVER_ERROR;
     if (!seen) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "SSE0102: this SSESession engine reads Django's users through mod_dbd, but "
-                     "no DBDriver says which database");
+                     "SSE0102: SSESession %s reads Django's users through mod_dbd, but no DBDriver "
+                     "says which database",
+                     engine);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return OK;
@@ -184,7 +186,7 @@ static int check_database(apr_pool_t *p, server_rec *s)
 
 static int check_streams(apr_pool_t *p, server_rec *s)
 {
-    bool needs_db = false;
+    const char *needs_db = NULL; /* the engine that does */
     for (int i = 0; i < sections->nelts; i++) {
         const sse_section_t *section = &APR_ARRAY_IDX(sections, i, sse_section_t);
         if (!is_handler(section, SSE_HANDLER_STREAM))
@@ -192,14 +194,15 @@ static int check_streams(apr_pool_t *p, server_rec *s)
         sse_engine_t engine = sse_config_engine(section->conf);
         if (sse_engine_needs_secret(engine) && !section->conf->secrets) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                         "SSE0100: %s has an SSESession engine that checks signatures, but no "
-                         "SSESecretKeyFile",
-                         name_of(p, section));
+                         "SSE0100: SSESession %s of %s checks signatures, but no SSESecretKeyFile "
+                         "holds there",
+                         section->conf->engine_name, name_of(p, section));
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        needs_db = needs_db || sse_engine_needs_db(engine);
+        if (sse_engine_needs_db(engine))
+            needs_db = section->conf->engine_name;
     }
-    return needs_db ? check_database(p, s) : OK;
+    return needs_db ? check_database(p, s, needs_db) : OK;
 }
 
 /* The key file of admin locations that name none. */
