@@ -128,7 +128,7 @@ static void it_is_bounded_and_keeps_the_newest(void **state)
     unsigned kept = 0;
     for (unsigned i = 0; i < 100000; i++) {
         sse_authcache_key_t key = key_of(i);
-        sse_authcache_put(cache, &key, &in, now + i);
+        sse_authcache_put(cache, &key, &in, now - 100000 + i);
     }
     for (unsigned i = 0; i < 100000; i++) {
         sse_authcache_key_t key = key_of(i);

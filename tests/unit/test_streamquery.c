@@ -39,12 +39,6 @@ static const char *refused(const char *args)
     return problem;
 }
 
-static void assert_str(sse_str_t got, const char *want)
-{
-    assert_int_equal(got.n, strlen(want));
-    assert_memory_equal(got.p, want, got.n);
-}
-
 static void no_query_asks_for_nothing(void **state)
 {
     const char *const cases[] = {NULL,           "",        "&&&",     "=", "x=1&y",
@@ -114,7 +108,7 @@ static void both_names_of_the_position_are_taken(void **state)
     assert_str(parse("last_event_id=abc-2.end").last_id, "abc-2.end");
     assert_str(parse("lastEventId=abc-1&last_event_id=").last_id, "abc-1");
     assert_str(parse("lastEventId=abc-1&last_event_id=abc-2").last_id, "abc-2");
-    assert_str(parse("lastEventId=a%00b").last_id.n == 3 ? SSE_STR("ok") : SSE_STR("cut"), "ok");
+    assert_int_equal(parse("lastEventId=a%00b").last_id.n, 3);
 }
 
 static void a_long_position_is_cut(void **state)
