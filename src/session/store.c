@@ -290,6 +290,8 @@ apr_status_t sse_store_failed(sse_store_t *store, sse_lookup_t *l, apr_status_t 
 {
     char text[120];
 
+    if (!why && (rv == APR_EINVAL || rv == APR_EGENERAL))
+        why = "its answer makes no sense";
     l->detail = "the session cache did not answer";
     if (sse_store_may_warn(store, SSE_COMPLAINT_STORE))
         sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", store->shown,

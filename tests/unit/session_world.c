@@ -4,9 +4,11 @@
 
 #include "cmocka_all.h"
 #include "core/buf.h"
+#include "core/crypto.h"
 #include "session/storeconn.h"
 
 #include <apr_general.h>
+#include <apr_md5.h>
 #include <apr_strings.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -212,14 +214,20 @@ void world_redis_set(world_t *w, const char *key, sse_str_t value, int64_t ms)
     redisFree(c);
 }
 
-void world_redis_flush(world_t *w)
+void world_redis_command(world_t *w, const char *command)
 {
     redisContext *c = redis(w);
-    redisReply *r = redisCommand(c, "FLUSHALL");
+    redisReply *r = redisCommand(c, command);
 
-    assert_true(r && r->type == REDIS_REPLY_STATUS);
+    if (!r || r->type == REDIS_REPLY_ERROR)
+        fail_msg("%s: %s", command, r ? r->str : c->errstr);
     freeReplyObject(r);
     redisFree(c);
+}
+
+void world_redis_flush(world_t *w)
+{
+    world_redis_command(w, "FLUSHALL");
 }
 
 /* Sends a command to memcached and expects that answer. */
@@ -258,6 +266,16 @@ void world_memcached_set(world_t *w, const char *key, sse_str_t value, int64_t s
 void world_memcached_flush(world_t *w)
 {
     memcached_command(w, SSE_STR("flush_all\r\n"), "OK\r\n");
+}
+
+const char *world_md5_name(world_t *w, const char *key)
+{
+    unsigned char md5[APR_MD5_DIGESTSIZE];
+    char hex[2 * APR_MD5_DIGESTSIZE + 1];
+
+    apr_md5(md5, key, strlen(key));
+    sse_crypto_hex(md5, sizeof md5, hex);
+    return apr_pstrcat(w->test_pool, hex, ".djcache", NULL);
 }
 
 const char *world_subdir(world_t *w, const char *name)

@@ -39,11 +39,15 @@ const char *world_quote(world_t *w, const char *text);
 /* SET key value [PX ms]; ms 0 = without end. */
 void world_redis_set(world_t *w, const char *key, sse_str_t value, int64_t ms);
 void world_redis_flush(world_t *w);
+/* Any command without blanks in its arguments. */
+void world_redis_command(world_t *w, const char *command);
 void world_memcached_set(world_t *w, const char *key, sse_str_t value, int64_t seconds);
 void world_memcached_flush(world_t *w);
 
 /* Writes dir/name with that time of modification (UNIX seconds). */
 void world_file(world_t *w, const char *subdir, const char *name, sse_str_t content, int64_t mtime);
+/* "<md5 of the key>.djcache" */
+const char *world_md5_name(world_t *w, const char *key);
 /* The path of a subdirectory, made and emptied. */
 const char *world_subdir(world_t *w, const char *name);
 
