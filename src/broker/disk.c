@@ -42,6 +42,8 @@ static const char *const migrations[] = {
     "NOT NULL,"
     "  PRIMARY KEY (realm, kind, name, event, session)) WITHOUT ROWID;"
     "CREATE INDEX sub_session ON sub (realm, session) WHERE session <> x'';"
+    "CREATE INDEX sub_end ON sub (CASE expires WHEN 0 THEN created + 2592000 ELSE expires END) "
+    "WHERE session <> x'';"
     "CREATE TABLE member (realm TEXT NOT NULL, user TEXT NOT NULL, grp TEXT NOT NULL, start "
     "INTEGER NOT NULL,"
     "  PRIMARY KEY (realm, user, grp)) WITHOUT ROWID;"
@@ -350,7 +352,13 @@ void sse_disk_rollback(sse_disk_t *s)
 
 apr_status_t sse_disk_probe(sse_disk_t *s)
 {
-    return sse_disk_fail(s, meta_set_int(s, "clean", 0));
+    /* A new value each time: SQLite does not write what is there already. */
+    return sse_disk_fail(s, meta_set_int(s, "probe", ++s->probe));
+}
+
+int64_t sse_disk_written(const sse_disk_t *s)
+{
+    return sqlite3_total_changes64(s->sql.db);
 }
 
 void sse_disk_checkpoint(sse_disk_t *s)

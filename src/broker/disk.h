@@ -54,10 +54,12 @@ apr_status_t sse_disk_begin(sse_disk_t *s);
 /* On failure the transaction is rolled back. */
 apr_status_t sse_disk_commit(sse_disk_t *s);
 void sse_disk_rollback(sse_disk_t *s);
-/* Writes and syncs something small: is the disk well again? */
+/* Writes something small: is the disk well again? */
 apr_status_t sse_disk_probe(sse_disk_t *s);
 /* Copies what the log holds into the database if it has grown enough. Outside of a transaction. */
 void sse_disk_checkpoint(sse_disk_t *s);
+/* Grows with every row that was written. */
+int64_t sse_disk_written(const sse_disk_t *s);
 /* True when the file is found damaged. */
 bool sse_disk_damaged(sse_disk_t *s);
 
@@ -77,12 +79,12 @@ apr_status_t sse_disk_forget(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_disconnect(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_cursors(sse_disk_t *s, sse_job_t *job);
 
-/* A bounded piece of trimming inside a transaction: about `budget` deliveries. *out_more: there is
- * more to do now. */
+/* A bounded piece of trimming inside a transaction: about `budget` rows. *out_more: there is more
+ * to do now. */
 apr_status_t sse_disk_trim(sse_disk_t *s, size_t budget, int64_t now_ms, bool *out_more);
 /* Housekeeping that can wait, inside a transaction: expired session subscriptions (their owners'
- * changes go into the job), old keys, channels long unused. Bounded work. */
-apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
+ * changes go into the job) and channels long unused. Bounded work; *out_more as above. */
+apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool *out_more);
 
 /* ---- the reading face ---- */
 

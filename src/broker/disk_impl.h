@@ -26,6 +26,7 @@ struct sse_disk_t {
     uint64_t seq;       /* last number given out */
     uint64_t saved_seq; /* as it stands in the file */
     int log_pages;
+    int64_t probe;
     sse_disk_channel_t *channels;
     int64_t *dirty; /* ids of channels that may be over their count, a ring of power-of-two size */
     size_t dirty_head, dirty_n, dirty_cap;
@@ -50,9 +51,10 @@ void sse_disk_targets_pack(const sse_channel_t *channels, size_t n, sse_buf_t *o
 /* Takes the first one off *packed; false at the end. */
 bool sse_disk_targets_next(sse_str_t *packed, sse_channel_t *out_channel);
 
-/* Removes a message from all its channels. gone: they are marked trimmed (it was not superseded).
- */
-apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms);
+/* Removes a message from all its channels and adds their number to *work. gone: they are marked
+ * trimmed (it was not superseded). */
+apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms,
+                                     size_t *work);
 /* Removes it from one channel, and altogether if that was the last. */
 apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq);
 

@@ -110,6 +110,7 @@ static apr_status_t supersede(sse_disk_t *s, sse_str_t id, uint64_t seq, int64_t
 {
     int rc;
     uint64_t old = 0;
+    size_t work = 0;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_LATEST_GET, "b", id);
     if (stmt) {
         old = (uint64_t)sqlite3_column_int64(stmt, 0);
@@ -117,7 +118,7 @@ static apr_status_t supersede(sse_disk_t *s, sse_str_t id, uint64_t seq, int64_t
     }
     apr_status_t status = sse_disk_fail(s, rc);
     if (status == APR_SUCCESS && old)
-        status = sse_disk_message_remove(s, old, false, now_ms);
+        status = sse_disk_message_remove(s, old, false, now_ms, &work);
     if (status == APR_SUCCESS)
         status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_LATEST_SET, "bi", id, (int64_t)seq));
     *out_old = old;

@@ -10,7 +10,6 @@
 #define SWEEP_CHANNELS 200
 #define SWEEP_PAUSE_MS 3600000
 #define EXPIRE_SUBS 100
-#define EXPIRE_KEYS 500
 
 static int drop_message(sse_disk_t *s, uint64_t seq, int64_t max_refs, bool *out_dropped)
 {
@@ -43,7 +42,8 @@ apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t s
     return sse_disk_fail(s, rc);
 }
 
-apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms)
+apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms,
+                                     size_t *work)
 {
     int rc;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_MESSAGE_TARGETS, "i", (int64_t)seq);
@@ -61,6 +61,7 @@ apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int
     apr_status_t status = APR_SUCCESS;
     while (status == APR_SUCCESS && sse_disk_targets_next(&packed, &channel)) {
         int64_t id;
+        ++*work;
         status = sse_disk_channel_id(s, realm, channel, false, &id);
         if (status != APR_SUCCESS || !id)
             continue;
@@ -155,6 +156,19 @@ static apr_status_t trim_counts(sse_disk_t *s, uint64_t *seqs, size_t *budget, i
     return APR_SUCCESS;
 }
 
+/* Removes messages until the budget is spent; true through *budget 0 that more may be left. */
+static apr_status_t remove_all(sse_disk_t *s, const uint64_t *seqs, size_t n, size_t *budget,
+                               int64_t now_ms)
+{
+    apr_status_t status = APR_SUCCESS;
+    for (size_t i = 0; status == APR_SUCCESS && i < n && *budget; i++) {
+        size_t work = 1;
+        status = sse_disk_message_remove(s, seqs[i], true, now_ms, &work);
+        *budget -= work < *budget ? work : *budget;
+    }
+    return status;
+}
+
 static apr_status_t trim_age(sse_disk_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
 {
     int rc;
@@ -162,17 +176,14 @@ static apr_status_t trim_age(sse_disk_t *s, uint64_t *seqs, size_t *budget, int6
     size_t n = 0;
     sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_MESSAGE_OLDEST, "i", (int64_t)*budget);
     for (bool row = stmt != NULL; row; row = sse_sql_next(stmt, &rc)) {
-        if (sqlite3_column_int64(stmt, 1) > limit || n == *budget) {
+        if (sqlite3_column_int64(stmt, 1) > limit) {
             sse_sql_done(stmt);
             break;
         }
         seqs[n++] = (uint64_t)sqlite3_column_int64(stmt, 0);
     }
     apr_status_t status = sse_disk_fail(s, rc);
-    for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
-        status = sse_disk_message_remove(s, seqs[i], true, now_ms);
-    *budget -= n;
-    return status;
+    return status == APR_SUCCESS ? remove_all(s, seqs, n, budget, now_ms) : status;
 }
 
 static apr_status_t trim_ttl(sse_disk_t *s, uint64_t *seqs, size_t *budget, int64_t now_ms)
@@ -182,10 +193,16 @@ static apr_status_t trim_ttl(sse_disk_t *s, uint64_t *seqs, size_t *budget, int6
         sse_sql_first(&s->sql, &rc, SSE_SQL_MESSAGE_EXPIRED, "ii", now_ms, (int64_t)*budget);
     size_t n = collect(stmt, seqs, *budget, &rc);
     apr_status_t status = sse_disk_fail(s, rc);
-    for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
-        status = sse_disk_message_remove(s, seqs[i], true, now_ms);
-    *budget -= n;
-    return status;
+    return status == APR_SUCCESS ? remove_all(s, seqs, n, budget, now_ms) : status;
+}
+
+static apr_status_t trim_keys(sse_disk_t *s, size_t *budget, int64_t now_ms)
+{
+    int64_t age = (s->conf.history_seconds > 0 ? s->conf.history_seconds : 3600) * 1000;
+    int64_t before = sqlite3_total_changes64(s->sql.db);
+    int rc = sse_sql_run(&s->sql, SSE_SQL_IDEM_PURGE, "ii", now_ms - age, (int64_t)*budget);
+    *budget -= (size_t)(sqlite3_total_changes64(s->sql.db) - before);
+    return sse_disk_fail(s, rc);
 }
 
 apr_status_t sse_disk_trim(sse_disk_t *s, size_t budget, int64_t now_ms, bool *out_more)
@@ -196,6 +213,8 @@ apr_status_t sse_disk_trim(sse_disk_t *s, size_t budget, int64_t now_ms, bool *o
         status = trim_age(s, seqs, &budget, now_ms);
     if (status == APR_SUCCESS && budget)
         status = trim_ttl(s, seqs, &budget, now_ms);
+    if (status == APR_SUCCESS && budget)
+        status = trim_keys(s, &budget, now_ms);
     free(seqs);
     *out_more = budget == 0;
     return status;
@@ -236,7 +255,7 @@ static apr_status_t sweep(sse_disk_t *s, int64_t now_ms)
     return sse_disk_fail(s, rc);
 }
 
-static apr_status_t expire_subs(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
+static apr_status_t expire_subs(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool *out_more)
 {
     int rc;
     size_t n = 0;
@@ -254,17 +273,15 @@ static apr_status_t expire_subs(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
     apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < n; i++)
         status = sse_disk_session_end(s, job, realms[i], sessions[i], now_ms);
+    *out_more = n == EXPIRE_SUBS;
     return status;
 }
 
-apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
+apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool *out_more)
 {
-    int64_t age = (s->conf.history_seconds > 0 ? s->conf.history_seconds : 3600) * 1000;
-    apr_status_t status = expire_subs(s, job, now_ms);
-    if (status == APR_SUCCESS)
-        status = sse_disk_fail(
-            s, sse_sql_run(&s->sql, SSE_SQL_IDEM_PURGE, "ii", now_ms - age, (int64_t)EXPIRE_KEYS));
+    apr_status_t status = expire_subs(s, job, now_ms, out_more);
     if (status == APR_SUCCESS)
         status = sweep(s, now_ms);
+    *out_more |= s->swept != 0;
     return status;
 }

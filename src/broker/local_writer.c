@@ -17,6 +17,7 @@
 #define IDLE_MS 1000
 #define BATCH_JOBS 4096
 #define EXPIRE_EVERY_MS 5000
+#define EXPIRE_AGAIN_MS 50
 #define TRIM_AFTER 256
 #define TRIM_BUDGET 4096
 
@@ -66,6 +67,15 @@ static void log_open_failure(writer_t *w, apr_status_t status, const char *probl
                 problem);
 }
 
+static void log_set_aside(writer_t *w, const char *name)
+{
+    sse_log(SSE_LOG_CRIT,
+            "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: stored "
+            "messages, "
+            "subscriptions and groups are lost to the hub",
+            w->l->store_conf.dir, name);
+}
+
 static bool open_store(writer_t *w)
 {
     char problem[PROBLEM_SIZE] = "", aside[64] = "";
@@ -75,11 +85,7 @@ static bool open_store(writer_t *w)
     if (status == APR_SUCCESS)
         status = sse_disk_open(&w->l->store_conf, &w->store, aside, problem);
     if (aside[0])
-        sse_log(SSE_LOG_CRIT,
-                "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
-                "stored messages, "
-                "subscriptions and groups are lost to the hub",
-                w->l->store_conf.dir, aside);
+        log_set_aside(w, aside);
     if (status != APR_SUCCESS) {
         log_open_failure(w, status, problem);
         /* A hub that is leaving lets go soon: no need to alarm anybody before patience ends. */
@@ -230,11 +236,7 @@ static void give_up_file(writer_t *w)
     sse_disk_abandon(w->store);
     w->store = NULL;
     if (sse_disk_place_set_aside(w->l->store_conf.dir, aside) == APR_SUCCESS)
-        sse_log(SSE_LOG_CRIT,
-                "SSE0303: the database in %s is damaged; it is kept as %s and a new one begun: "
-                "stored messages, "
-                "subscriptions and groups are lost to the hub",
-                w->l->store_conf.dir, aside);
+        log_set_aside(w, aside);
     w->began_ms = sse_local_now_ms();
     tell_state(w, SSE_BROKER_LOST, "the database is damaged", false);
 }
@@ -242,10 +244,12 @@ static void give_up_file(writer_t *w)
 static void run(writer_t *w, sse_job_t *list)
 {
     int64_t now_ms = sse_local_now_ms();
+    int64_t written = sse_disk_written(w->store);
     apr_status_t status = try_together(w, list, now_ms);
     if (status == APR_SUCCESS) {
         hand_over(w, list);
-        well(w);
+        if (sse_disk_written(w->store) != written)
+            well(w);
         return;
     }
     bool refused = false;
@@ -270,8 +274,6 @@ static void run(writer_t *w, sse_job_t *list)
         give_up_file(w);
     } else if (refused) {
         unwell(w);
-    } else {
-        well(w);
     }
 }
 
@@ -301,15 +303,16 @@ static void trim(writer_t *w, int64_t now_ms)
 
 static void expire(writer_t *w, int64_t now_ms)
 {
+    bool more = false;
     sse_job_t *job = sse_job_create(SSE_JOB_EXPIRED);
     apr_status_t status = sse_disk_begin(w->store);
     if (status == APR_SUCCESS)
-        status = sse_disk_expire(w->store, job, now_ms);
+        status = sse_disk_expire(w->store, job, now_ms, &more);
     if (status == APR_SUCCESS)
         status = sse_disk_commit(w->store);
     else
         sse_disk_rollback(w->store);
-    w->next_expire_ms = now_ms + EXPIRE_EVERY_MS;
+    w->next_expire_ms = now_ms + (more ? EXPIRE_AGAIN_MS : EXPIRE_EVERY_MS);
     if (status == APR_SUCCESS && job->n_changes)
         sse_local_give_back_post(w->l, job);
     else
@@ -322,6 +325,7 @@ static void keep_house(writer_t *w)
 {
     int64_t now_ms = sse_local_now_ms();
     if (w->state != SSE_BROKER_CONNECTED) {
+        w->next_expire_ms = now_ms + EXPIRE_EVERY_MS;
         if (now_ms < w->next_probe_ms)
             return;
         w->next_probe_ms = now_ms + RETRY_SLOW_MS;
@@ -388,6 +392,15 @@ static void without_store(writer_t *w)
     }
 }
 
+/* Until when there is nothing to do if no job comes. */
+static unsigned idle_ms(const writer_t *w)
+{
+    if (!w->store || w->trim_more || w->waiting)
+        return 0;
+    int64_t left = w->next_expire_ms - sse_local_now_ms();
+    return left <= 0 ? 0 : left < IDLE_MS ? (unsigned)left : IDLE_MS;
+}
+
 void *sse_local_writer(void *baton)
 {
     writer_t writer = {
@@ -395,8 +408,8 @@ void *sse_local_writer(void *baton)
     writer_t *w = &writer;
     w->waiting_tail = &w->waiting;
     for (;;) {
-        if (!w->waiting && !w->trim_more &&
-            !sse_jobq_wait(&w->l->to_writer, w->store ? IDLE_MS : 0))
+        bool open = sse_jobq_wait(&w->l->to_writer, idle_ms(w));
+        if (!open && !w->waiting && !w->trim_more)
             break;
         if (!w->store) {
             without_store(w);

@@ -185,6 +185,11 @@ void rig_stop(rig_t *r)
     bool stopped = false;
     r->broker->driver->stop(r->broker, on_stopped, &stopped);
     rig_wait(r, &stopped);
+    rig_dispose(r);
+}
+
+void rig_dispose(rig_t *r)
+{
     forget_answer(r);
     for (size_t i = 0; i < r->n_messages; i++)
         sse_message_unref(r->messages[i]);

@@ -56,7 +56,7 @@ typedef struct rig_t {
     sse_tracking_t tracking;
 } rig_t;
 
-/* SSEHistory of the brokers that rig_start makes; reset to 1000 and 3600 by rig_stop_all. */
+/* SSEHistory of the brokers that rig_start makes: 1000 and 3600 unless a test says otherwise. */
 extern int64_t rig_history_count, rig_history_seconds;
 
 /* A broker in state CONNECTED. */
@@ -65,6 +65,8 @@ rig_t *rig_start(void);
 rig_t *rig_start_until(sse_broker_state_t state);
 /* Stops the broker in an orderly way; every pending call has been answered. */
 void rig_stop(rig_t *r);
+/* Frees the rig of a broker that is stopped. */
+void rig_dispose(rig_t *r);
 
 /* Runs the loop until *flag; fails the test after ten seconds. */
 void rig_wait(rig_t *r, const bool *flag);

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract: what is remembered of users and groups, and how its changes are told. */
+#include "rig.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static const char session_a_bytes[SSE_SESSION_HASH_LEN] = "session a, which is 32 bytes lon";
+static const char session_b_bytes[SSE_SESSION_HASH_LEN] = "session b, which is 32 bytes lon";
+#define SESSION_A ((sse_str_t){session_a_bytes, SSE_SESSION_HASH_LEN})
+#define SESSION_B ((sse_str_t){session_b_bytes, SSE_SESSION_HASH_LEN})
+
+/* Users and groups with a stream here: their changes must be told. */
+static void care_for(rig_t *r, sse_str_t realm, sse_channel_t channel)
+{
+    r->broker->driver->interest(r->broker, realm, channel, true);
+}
+
+static void an_anonymous_connect_gives_the_position(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    uint64_t seq = rig_send(r, realm, EVENT("e"), "1");
+    assert_int_equal(rig_connect(r, realm, "", NULL, 0), APR_SUCCESS);
+    assert_null(r->record);
+    assert_true(r->pos.seq >= seq);
+    assert_true(r->pos.epoch != 0);
+    rig_stop(r);
+}
+
+static void a_subscription_begins_where_it_was_made(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    uint64_t before = rig_send(r, realm, EVENT("e"), "1"), start = 0;
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    assert_true(rig_subscribed(r->record, "e", NO_SESSION, &start));
+    assert_true(start >= before);
+    uint64_t after = rig_send(r, realm, EVENT("e"), "2");
+    assert_true(start < after);
+    /* Made again it keeps its beginning. */
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    uint64_t again;
+    assert_true(rig_subscribed(r->record, "e", NO_SESSION, &again));
+    assert_int_equal(start, again);
+    assert_int_equal(rig_connect(r, realm, "1", NULL, 0), APR_SUCCESS);
+    assert_true(rig_subscribed(r->record, "e", NO_SESSION, &again));
+    assert_int_equal(start, again);
+    assert_string_equal(r->record->name, "1");
+    assert_int_equal(r->record->kind, SSE_CHANNEL_USER);
+    rig_stop(r);
+}
+
+static void changes_are_told_once_and_in_order_with_messages(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    care_for(r, realm, EVENT("e"));
+    for (int i = 0; i < 20; i++) {
+        char event[16];
+        snprintf(event, sizeof(event), "event%d", i);
+        rig_send(r, realm, EVENT("e"), "1");
+        rig_wait_messages(r, (size_t)i + 1);
+        assert_int_equal(rig_subscribe(r, realm, USER("1"), event, NO_SESSION), APR_SUCCESS);
+        assert_int_equal(r->n_changes, i + 1);
+        assert_int_equal(r->change_at[i], i + 1);
+        assert_int_equal(r->changes[i]->n_subs, i + 1);
+    }
+    /* What changes nothing is not told. */
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "event0", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(rig_unsubscribe(r, realm, USER("1"), "never", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(r->n_changes, 20);
+    rig_stop(r);
+}
+
+static void a_session_subscription_lasts_as_long_as_the_session(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", SESSION_A), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", SESSION_B), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    assert_true(rig_subscribed(r->record, "e", SESSION_A, NULL));
+    assert_true(rig_subscribed(r->record, "e", SESSION_B, NULL));
+    assert_true(rig_subscribed(r->record, "e", NO_SESSION, NULL));
+    /* The end of a session ends its own. */
+    assert_int_equal(rig_disconnect(r, realm, 's', SESSION_A, 0), APR_SUCCESS);
+    sse_record_t *told = rig_last_change(r, USER("1"));
+    assert_false(rig_subscribed(told, "e", SESSION_A, NULL));
+    assert_true(rig_subscribed(told, "e", SESSION_B, NULL));
+    /* Taking back with a session leaves the rest, without one takes all. */
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", SESSION_A), APR_SUCCESS);
+    assert_int_equal(rig_unsubscribe(r, realm, USER("1"), "e", SESSION_A), APR_SUCCESS);
+    assert_false(rig_subscribed(r->record, "e", SESSION_A, NULL));
+    assert_true(rig_subscribed(r->record, "e", NO_SESSION, NULL));
+    assert_int_equal(rig_unsubscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(r->record->n_subs, 0);
+    rig_stop(r);
+}
+
+static void a_session_that_ran_out_takes_its_subscriptions_along(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", SESSION_A), APR_SUCCESS);
+    uint64_t now = (uint64_t)time(NULL);
+    /* A connect says when the session ends; the end can be put off. */
+    assert_int_equal(rig_connect_session(r, realm, "1", SESSION_A, now + 1), APR_SUCCESS);
+    assert_int_equal(rig_connect_session(r, realm, "1", SESSION_A, now + 3600), APR_SUCCESS);
+    assert_true(rig_subscribed(r->record, "e", SESSION_A, NULL));
+    assert_int_equal(r->record->subs[0].session_expires, now + 3600);
+    assert_int_equal(rig_connect_session(r, realm, "1", SESSION_A, now - 1), APR_SUCCESS);
+    assert_int_equal(rig_connect(r, realm, "1", NULL, 0), APR_SUCCESS);
+    assert_false(rig_subscribed(r->record, "e", SESSION_A, NULL));
+    rig_stop(r);
+}
+
+static void group_subscriptions_come_with_the_members_connect(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    care_for(r, realm, GROUP("staff"));
+    care_for(r, realm, GROUP("admin"));
+    const char *groups[] = {"staff", "admin"};
+    assert_int_equal(rig_subscribe(r, realm, GROUP("staff"), "rota", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(r->record->kind, SSE_CHANNEL_GROUP);
+    assert_int_equal(rig_connect(r, realm, "1", groups, 2), APR_SUCCESS);
+    assert_int_equal(r->n_groups, 2);
+    for (size_t i = 0; i < 2; i++)
+        if (strcmp(r->groups[i]->name, "staff") == 0)
+            assert_true(rig_subscribed(r->groups[i], "rota", NO_SESSION, NULL));
+    /* A group's change is told as the group's. */
+    assert_int_equal(rig_subscribe(r, realm, GROUP("admin"), "logins", NO_SESSION), APR_SUCCESS);
+    assert_true(rig_subscribed(rig_last_change(r, GROUP("admin")), "logins", NO_SESSION, NULL));
+    rig_stop(r);
+}
+
+static void groups_named_at_connect_are_the_truth(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    const char *first[] = {"a", "b"}, *second[] = {"b", "c"};
+    assert_int_equal(rig_connect(r, realm, "1", first, 2), APR_SUCCESS);
+    uint64_t b = 0, c = 0, seq;
+    assert_true(rig_member(r->record, "b", &b));
+    seq = rig_send(r, realm, EVENT("e"), "1");
+    assert_int_equal(rig_connect(r, realm, "1", second, 2), APR_SUCCESS);
+    assert_int_equal(r->record->n_memberships, 2);
+    assert_false(rig_member(r->record, "a", NULL));
+    uint64_t b_again;
+    assert_true(rig_member(r->record, "b", &b_again));
+    assert_int_equal(b, b_again);
+    assert_true(rig_member(r->record, "c", &c));
+    assert_true(c >= seq);
+    /* The user's other streams are told. */
+    assert_true(rig_member(rig_last_change(r, USER("1")), "c", NULL));
+    /* No groups known: nothing changes. None at all is another thing. */
+    assert_int_equal(rig_connect(r, realm, "1", NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->record->n_memberships, 2);
+    assert_int_equal(rig_connect(r, realm, "1", first, 0), APR_SUCCESS);
+    assert_int_equal(r->record->n_memberships, 0);
+    rig_stop(r);
+}
+
+static bool named(rig_t *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_names; i++)
+        if (strcmp(r->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void members_change_at_once(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *ab[] = {"a", "b"}, *bc[] = {"b", "c"}, *d[] = {"d"};
+    const char *all[] = {"a", "b", "c", "d"};
+    for (size_t i = 0; i < 4; i++)
+        care_for(r, realm, USER(all[i]));
+    assert_int_equal(rig_members_change(r, realm, "g", true, ab, 2, NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->n_changes, 2);
+    assert_true(rig_member(rig_last_change(r, USER("a")), "g", NULL));
+    assert_int_equal(rig_members_change(r, realm, "g", true, bc, 2, NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->n_changes, 4); /* a went, c came, b stayed */
+    assert_false(rig_member(rig_last_change(r, USER("a")), "g", NULL));
+    assert_true(rig_member(rig_last_change(r, USER("c")), "g", NULL));
+    assert_int_equal(rig_members_change(r, realm, "g", false, d, 1, bc, 1), APR_SUCCESS);
+    assert_int_equal(rig_members(r, realm, "g"), APR_SUCCESS);
+    assert_int_equal(r->n_names, 2);
+    assert_true(named(r, "c") && named(r, "d"));
+    assert_int_equal(rig_members(r, realm, "unknown"), APR_SUCCESS);
+    assert_int_equal(r->n_names, 0);
+    rig_stop(r);
+}
+
+static void a_block_stands_in_the_record(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    care_for(r, realm, USER("1"));
+    uint64_t until = (uint64_t)time(NULL) + 600;
+    assert_int_equal(rig_disconnect(r, realm, 'u', SSE_STR("1"), until), APR_SUCCESS);
+    assert_int_equal(rig_last_change(r, USER("1"))->blocked_until, until);
+    assert_int_equal(rig_connect(r, realm, "1", NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->record->blocked_until, until);
+    size_t told = r->n_changes;
+    assert_int_equal(rig_disconnect(r, realm, 'u', SSE_STR("1"), 0), APR_SUCCESS);
+    assert_int_equal(r->n_changes, told);
+    rig_stop(r);
+}
+
+static void a_forgotten_user_leaves_nothing(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *groups[] = {"g"};
+    care_for(r, realm, USER("1"));
+    assert_int_equal(rig_connect(r, realm, "1", groups, 1), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    sse_channel_t both[] = {USER("1"), USER("2")};
+    sse_publish_t item = {
+        .event = SSE_STR("e"), .data = SSE_STR("1"), .channels = both, .n_channels = 2};
+    uint64_t first = rig_send(r, realm, USER("1"), "mine");
+    assert_int_equal(rig_publish(r, realm, &item, 1), APR_SUCCESS);
+    assert_int_equal(rig_cursor(r, realm, "1", r->published[0].pos, 1), APR_SUCCESS);
+    assert_int_equal(rig_forget(r, realm, USER("1")), APR_SUCCESS);
+    assert_int_equal(rig_last_change(r, USER("1"))->n_subs, 0);
+    assert_int_equal(rig_last_change(r, USER("1"))->n_memberships, 0);
+    assert_int_equal(rig_history_of(r, realm, USER("1"), first - 1), APR_SUCCESS);
+    assert_int_equal(r->n_history, 0);
+    assert_int_equal(rig_history_of(r, realm, USER("2"), 0), APR_SUCCESS);
+    assert_int_equal(r->n_history, 1);
+    assert_int_equal(rig_tracking(r, realm, "1"), APR_SUCCESS);
+    assert_int_equal(r->tracking.last.epoch, 0);
+    assert_int_equal(r->tracking.pending, 0);
+    assert_int_equal(rig_members(r, realm, "g"), APR_SUCCESS);
+    assert_int_equal(r->n_names, 0);
+    rig_stop(r);
+}
+
+static void a_forgotten_event_is_a_gap(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    uint64_t first = rig_send(r, realm, EVENT("e"), "1");
+    uint64_t second = rig_send(r, realm, EVENT("e"), "2");
+    assert_int_equal(rig_forget(r, realm, EVENT("e")), APR_SUCCESS);
+    uint64_t third = rig_send(r, realm, EVENT("e"), "3");
+    assert_int_equal(rig_history_of(r, realm, EVENT("e"), first), APR_SUCCESS);
+    assert_int_equal(r->n_history, 1);
+    assert_int_equal(r->history[0]->pos.seq, third);
+    assert_int_equal(r->n_gaps, 1);
+    assert_int_equal(r->gap_end, second);
+    assert_int_equal(rig_record(r, realm, USER("1")), APR_SUCCESS);
+    assert_int_equal(r->record->n_subs, 1);
+    rig_stop(r);
+}
+
+static void a_forgotten_group_loses_its_members(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *users[] = {"1", "2"};
+    care_for(r, realm, USER("1"));
+    care_for(r, realm, GROUP("g"));
+    assert_int_equal(rig_members_change(r, realm, "g", true, users, 2, NULL, 0), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, GROUP("g"), "e", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(rig_forget(r, realm, GROUP("g")), APR_SUCCESS);
+    assert_int_equal(rig_last_change(r, USER("1"))->n_memberships, 0);
+    assert_int_equal(rig_last_change(r, GROUP("g"))->n_subs, 0);
+    assert_int_equal(rig_members(r, realm, "g"), APR_SUCCESS);
+    assert_int_equal(r->n_names, 0);
+    rig_stop(r);
+}
+
+static void tracking_counts_what_waits(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *groups[] = {"g"};
+    rig_send(r, realm, EVENT("e"), "before the subscription");
+    assert_int_equal(rig_connect(r, realm, "1", groups, 1), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "e", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(rig_subscribe(r, realm, GROUP("g"), "f", NO_SESSION), APR_SUCCESS);
+    assert_int_equal(rig_tracking(r, realm, "1"), APR_SUCCESS);
+    assert_int_equal(r->tracking.last.epoch, 0);
+    assert_int_equal(r->tracking.delivered_at, 0);
+    assert_int_equal(r->tracking.pending, 0);
+    sse_channel_t both[] = {USER("1"), GROUP("g")};
+    sse_publish_t item = {
+        .event = SSE_STR("x"), .data = SSE_STR("1"), .channels = both, .n_channels = 2};
+    rig_send(r, realm, EVENT("e"), "1");
+    rig_send(r, realm, EVENT("f"), "1");
+    assert_int_equal(rig_publish(r, realm, &item, 1), APR_SUCCESS);
+    sse_pos_t middle = r->published[0].pos;
+    rig_send(r, realm, USER("1"), "1");
+    rig_send(r, realm, BROADCAST, "1");
+    rig_send(r, realm, USER("2"), "1");
+    rig_send(r, realm, EVENT("other"), "1");
+    assert_int_equal(rig_tracking(r, realm, "1"), APR_SUCCESS);
+    assert_int_equal(r->tracking.pending, 4);
+    assert_int_equal(rig_cursor(r, realm, "1", middle, 1234567), APR_SUCCESS);
+    assert_int_equal(rig_tracking(r, realm, "1"), APR_SUCCESS);
+    assert_int_equal(r->tracking.last.seq, middle.seq);
+    assert_int_equal(r->tracking.last.epoch, middle.epoch);
+    assert_int_equal(r->tracking.delivered_at, 1234567);
+    assert_int_equal(r->tracking.pending, 1);
+    /* A cursor may step back. */
+    sse_pos_t back = {middle.epoch, middle.seq - 1};
+    assert_int_equal(rig_cursor(r, realm, "1", back, 1234568), APR_SUCCESS);
+    assert_int_equal(rig_tracking(r, realm, "1"), APR_SUCCESS);
+    assert_int_equal(r->tracking.last.seq, back.seq);
+    assert_int_equal(r->tracking.pending, 2);
+    rig_stop(r);
+}
+
+int contract_records_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_anonymous_connect_gives_the_position),
+        cmocka_unit_test(a_subscription_begins_where_it_was_made),
+        cmocka_unit_test(changes_are_told_once_and_in_order_with_messages),
+        cmocka_unit_test(a_session_subscription_lasts_as_long_as_the_session),
+        cmocka_unit_test(a_session_that_ran_out_takes_its_subscriptions_along),
+        cmocka_unit_test(group_subscriptions_come_with_the_members_connect),
+        cmocka_unit_test(groups_named_at_connect_are_the_truth),
+        cmocka_unit_test(members_change_at_once),
+        cmocka_unit_test(a_block_stands_in_the_record),
+        cmocka_unit_test(a_forgotten_user_leaves_nothing),
+        cmocka_unit_test(a_forgotten_event_is_a_gap),
+        cmocka_unit_test(a_forgotten_group_loses_its_members),
+        cmocka_unit_test(tracking_counts_what_waits),
+    };
+    return cmocka_run_group_tests_name("contract: records", tests, NULL, NULL);
+}
