@@ -365,15 +365,20 @@ sse_adminsock_t *sse_adminsock_create(sse_hub_t *hub)
 {
     sse_adminsock_t *sock = sse_calloc(1, sizeof *sock);
     sock->hub = hub;
-    if (hub->conf.admin_fd < 0)
-        return sock;
+    return sock;
+}
+
+void sse_adminsock_listen(sse_adminsock_t *sock)
+{
+    sse_hub_t *hub = sock->hub;
+    if (hub->conf.admin_fd < 0 || sock->listening)
+        return;
     uv_pipe_init(&hub->loop, &sock->listener, 0);
     sock->listener.data = sock;
     sock->listening = true;
     if (uv_pipe_open(&sock->listener, (uv_file)hub->conf.admin_fd) ||
         uv_listen((uv_stream_t *)&sock->listener, 128, on_connection))
         sse_log(SSE_LOG_ERR, "SSE0205: cannot listen on the admin socket that httpd made");
-    return sock;
 }
 
 void sse_adminsock_feed(sse_adminsock_t *sock, sse_str_t realm, sse_str_t json)

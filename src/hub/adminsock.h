@@ -10,8 +10,9 @@
 struct sse_hub_t;
 typedef struct sse_adminsock_t sse_adminsock_t;
 
-/* Accepts on conf.admin_fd (none if -1). */
 sse_adminsock_t *sse_adminsock_create(struct sse_hub_t *hub);
+/* Begins to accept on conf.admin_fd (none if -1). */
+void sse_adminsock_listen(sse_adminsock_t *sock);
 void sse_adminsock_feed(sse_adminsock_t *sock, sse_str_t realm, sse_str_t json);
 void sse_adminsock_close(sse_adminsock_t *sock);
 void sse_adminsock_free(sse_adminsock_t *sock);

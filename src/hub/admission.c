@@ -32,6 +32,7 @@ typedef struct sse_ticket_t {
     /* Until the answer is given: */
     sse_reserved_fn cb;
     void *baton;
+    const void *source; /* channel that asked */
     uint64_t looked_up;
     uint32_t flags;
     sse_wire_verdict_t verdict; /* OK, BUSY or POLL */
@@ -289,8 +290,8 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
         finish_reserve(t);
 }
 
-void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, sse_reserved_fn cb,
-                           void *baton)
+void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const void *source,
+                           sse_reserved_fn cb, void *baton)
 {
     if (hub->state != SSE_HUB_RUNNING || hub->broker_state != SSE_BROKER_CONNECTED) {
         answer_refusal(hub, SSE_RESERVED_UNAVAILABLE, cb, baton);
@@ -301,6 +302,7 @@ void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, sse_re
     t->cb = cb;
     t->baton = baton;
     t->flags = req->flags;
+    t->source = source;
     t->looked_up = req->looked_up;
     t->attach = make_attach(req->realm, req->user, req->address);
     sse_attach_t *a = t->attach;
@@ -375,6 +377,14 @@ void sse_admission_release(sse_hub_t *hub, uint64_t id)
     sse_ticket_t *t = ticket_take(hub, id);
     if (t)
         ticket_drop(t);
+}
+
+void sse_admission_source_closed(sse_hub_t *hub, const void *source)
+{
+    sse_ticket_t *t, *next;
+    HASH_ITER (hh, hub->admission.tickets, t, next)
+        if (t->source == source)
+            sse_admission_release(hub, t->id);
 }
 
 void sse_admission_expire(sse_hub_t *hub)

@@ -21,10 +21,13 @@ typedef struct sse_admission_t {
 void sse_admission_init(struct sse_hub_t *hub);
 void sse_admission_clear(struct sse_hub_t *hub);
 
-/* The reply's strings live during the callback, which may be made inside the call. */
+/* The reply's strings live during the callback, which may be made inside the call. `source` is the
+ * channel that asks, a mere name here. */
 typedef void (*sse_reserved_fn)(void *baton, const sse_wire_reserved_t *reply);
-void sse_admission_reserve(struct sse_hub_t *hub, const sse_wire_reserve_t *req, sse_reserved_fn cb,
-                           void *baton);
+void sse_admission_reserve(struct sse_hub_t *hub, const sse_wire_reserve_t *req, const void *source,
+                           sse_reserved_fn cb, void *baton);
+/* The channel is closed: nobody will come for its tickets. */
+void sse_admission_source_closed(struct sse_hub_t *hub, const void *source);
 /* A ticket for a presence feed of the realm. */
 uint64_t sse_admission_feed(struct sse_hub_t *hub, sse_str_t realm, sse_str_t address);
 /* Takes fd in any case. */

@@ -57,6 +57,7 @@ static void channel_close(channel_t *c)
     if (c->next)
         c->next->prev = c->prev;
     c->hub->channels->count--;
+    sse_admission_source_closed(c->hub, c);
     uv_poll_stop(&c->poll);
     close(c->fd);
     c->fd = -1;
@@ -145,7 +146,8 @@ static bool take_message(channel_t *c, sse_wire_in_t *in)
     bool good = true;
     switch (in->msg.type) {
     case SSE_WIRE_RESERVE:
-        sse_admission_reserve(hub, &in->msg.u.reserve, send_reserved, reply_create(c, in->msg.id));
+        sse_admission_reserve(hub, &in->msg.u.reserve, c, send_reserved,
+                              reply_create(c, in->msg.id));
         break;
     case SSE_WIRE_ATTACH:
         good = in->fd >= 0;
@@ -240,13 +242,18 @@ sse_channels_t *sse_channels_create(sse_hub_t *hub)
 {
     sse_channels_t *channels = sse_calloc(1, sizeof *channels);
     channels->hub = hub;
-    int fd = (int)hub->conf.rendezvous_fd;
-    if (fd >= 0 && !uv_poll_init(&hub->loop, &channels->rendezvous, fd)) {
-        channels->rendezvous.data = channels;
-        channels->listening = true;
-        uv_poll_start(&channels->rendezvous, UV_READABLE, on_rendezvous);
-    }
     return channels;
+}
+
+void sse_channels_listen(sse_channels_t *channels)
+{
+    int fd = (int)channels->hub->conf.rendezvous_fd;
+    if (fd < 0 || channels->listening ||
+        uv_poll_init(&channels->hub->loop, &channels->rendezvous, fd))
+        return;
+    channels->rendezvous.data = channels;
+    channels->listening = true;
+    uv_poll_start(&channels->rendezvous, UV_READABLE, on_rendezvous);
 }
 
 void sse_channels_close(sse_channels_t *channels)

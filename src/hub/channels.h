@@ -8,8 +8,9 @@
 struct sse_hub_t;
 typedef struct sse_channels_t sse_channels_t;
 
-/* Listens on conf.rendezvous_fd (none if -1). */
 sse_channels_t *sse_channels_create(struct sse_hub_t *hub);
+/* Begins to listen on conf.rendezvous_fd (none if -1); what workers sent before waits there. */
+void sse_channels_listen(sse_channels_t *channels);
 /* Closes every channel; answers still owed are dropped. The struct lives until the loop has run
  * once more. */
 void sse_channels_close(sse_channels_t *channels);

@@ -81,6 +81,8 @@ static void on_state(void *ctx, sse_broker_state_t state, const char *detail)
     else if (state == SSE_BROKER_CONNECTED && hub->broker_state == SSE_BROKER_LOST)
         sse_log(SSE_LOG_NOTICE, "the broker is back");
     hub->broker_state = state;
+    if (state != SSE_BROKER_STARTING)
+        sse_hub_open(hub);
 }
 
 const sse_broker_upcalls_t sse_fanout_upcalls = {

@@ -231,10 +231,19 @@ apr_status_t sse_hub_create(sse_hubconf_t *conf, sse_hub_t **out_hub, char *prob
     return APR_SUCCESS;
 }
 
-void sse_hub_run(sse_hub_t *hub)
+void sse_hub_open(sse_hub_t *hub)
 {
+    if (hub->open || hub->state != SSE_HUB_RUNNING)
+        return;
+    hub->open = true;
+    sse_channels_listen(hub->channels);
+    sse_adminsock_listen(hub->adminsock);
     if (hub->conf.parent_fd >= 0 && write((int)hub->conf.parent_fd, "1", 1) < 0)
         sse_log(SSE_LOG_INFO, "nobody waits for the hub to be ready");
+}
+
+void sse_hub_run(sse_hub_t *hub)
+{
     uv_run(&hub->loop, UV_RUN_DEFAULT);
     sse_channels_free(hub->channels);
     sse_adminsock_free(hub->adminsock);

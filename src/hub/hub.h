@@ -23,6 +23,7 @@ typedef struct sse_hub_t {
     uv_loop_t loop;
     sse_hubconf_t conf;
     sse_hub_state_t state;
+    bool open;
     uint64_t started; /* loop ms */
     sse_broker_t *broker;
     sse_broker_state_t broker_state;
@@ -51,6 +52,9 @@ apr_status_t sse_hub_create(sse_hubconf_t *conf, sse_hub_t **out_hub, char *prob
 void sse_hub_run(sse_hub_t *hub);
 /* Begins the end: streams are told "shutdown", the broker is flushed. */
 void sse_hub_stop(sse_hub_t *hub);
+
+/* The broker has said for the first time how it is: workers and publishers are let in. */
+void sse_hub_open(sse_hub_t *hub);
 
 /* The index of the reactor where a user's streams live. */
 uint32_t sse_hub_shard(const sse_hub_t *hub, sse_str_t realm, sse_str_t user);
