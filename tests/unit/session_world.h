@@ -17,6 +17,7 @@ typedef struct world_t {
     pid_t redis, memcached; /* 0: not started */
     int redis_port, memcached_port;
     sse_session_db_t db; /* prepared by world_resolve for each configuration */
+    sse_django_t django; /* for tests to change */
     bool db_away;        /* lend no connection */
     int db_lent;         /* how often one was asked for */
 } world_t;
