@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "httpd/authcache.h"
 #include "httpd/hublink.h"
+#include "httpd/logsink.h"
 #include "httpd/sections.h"
 
 #include <ap_mpm.h>
@@ -126,8 +127,41 @@ typedef struct loan_t {
     request_rec *r;
     const sse_session_conf_t *conf;
     ap_dbd_t *dbd;
+    bool reused; /* a statement had been prepared by an earlier look-up */
     sse_session_db_t db;
 } loan_t;
+
+/* Under a name of its own each time: the server may still have, or have lost, what this connection
+ * prepared before. */
+static bool prepare_statement(loan_t *loan, const sse_statement_t *statement)
+{
+    static unsigned counter;
+    static apr_time_t last_complaint;
+    ap_dbd_t *dbd = loan->dbd;
+    apr_pool_t *pool;
+    apr_dbd_prepared_t *prepared = NULL;
+    apr_pool_create(&pool, dbd->pool);
+    const char *name = apr_psprintf(pool, "%s_%u", statement->label,
+                                    __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
+    int rc = apr_dbd_prepare(dbd->driver, pool, dbd->handle, statement->sql, name, &prepared);
+    if (!rc) {
+        apr_hash_set(dbd->prepared, apr_pstrdup(pool, statement->label), APR_HASH_KEY_STRING,
+                     prepared);
+        return true;
+    }
+    if (sse_logsink_due(&last_complaint))
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, loan->r,
+                      "SSE0121: the database refuses the query of users or sessions: %s",
+                      apr_dbd_error(dbd->driver, dbd->handle, rc));
+    apr_pool_destroy(pool);
+    return false;
+}
+
+static bool statements_of(const loan_t *loan, const sse_statement_t **out, size_t *out_n)
+{
+    return sse_session_statements(loan->conf, apr_dbd_name(loan->dbd->driver), loan->r->pool, out,
+                                  out_n) == APR_SUCCESS;
+}
 
 /* Prepares what this connection has not prepared yet. Here and not by ap_dbd_prepare: mod_dbd would
  * give up every connection, other modules' too, while one of our tables does not exist yet. */
@@ -135,29 +169,26 @@ static bool prepare_statements(loan_t *loan)
 {
     const sse_statement_t *statements;
     size_t n;
-    ap_dbd_t *dbd = loan->dbd;
-    if (sse_session_statements(loan->conf, apr_dbd_name(dbd->driver), loan->r->pool, &statements,
-                               &n) != APR_SUCCESS)
+    if (!statements_of(loan, &statements, &n))
         return false;
     for (size_t i = 0; i < n; i++) {
-        const char *label = statements[i].label;
-        if (apr_hash_get(dbd->prepared, label, APR_HASH_KEY_STRING))
-            continue;
-        apr_pool_t *pool;
-        apr_dbd_prepared_t *prepared = NULL;
-        apr_pool_create(&pool, dbd->pool);
-        int rc =
-            apr_dbd_prepare(dbd->driver, pool, dbd->handle, statements[i].sql, label, &prepared);
-        if (rc) {
-            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, loan->r,
-                          "SSE0121: the database refuses the query of users or sessions: %s",
-                          apr_dbd_error(dbd->driver, dbd->handle, rc));
-            apr_pool_destroy(pool);
+        if (apr_hash_get(loan->dbd->prepared, statements[i].label, APR_HASH_KEY_STRING))
+            loan->reused = true;
+        else if (!prepare_statement(loan, &statements[i]))
             return false;
-        }
-        apr_hash_set(dbd->prepared, apr_pstrdup(pool, label), APR_HASH_KEY_STRING, prepared);
     }
     return true;
+}
+
+/* After an error: a connection that its driver made anew knows nothing of what was prepared. */
+static void forget_statements(loan_t *loan)
+{
+    const sse_statement_t *statements;
+    size_t n;
+    if (!statements_of(loan, &statements, &n))
+        return;
+    for (size_t i = 0; i < n; i++)
+        apr_hash_set(loan->dbd->prepared, statements[i].label, APR_HASH_KEY_STRING, NULL);
 }
 
 static const sse_session_db_t *lend_database(void *baton)
@@ -216,7 +247,9 @@ static apr_status_t ask_hub(void *baton, const unsigned char session[SSE_SESSION
     return rv;
 }
 
-static void resolve(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
+/* One look-up. True when it failed on a connection that may have been lost in between, so that
+ * another try is worth it. */
+static bool look_up(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
                     sse_caller_t *out)
 {
     loan_t loan = {.r = r, .conf = conf};
@@ -227,14 +260,26 @@ static void resolve(request_rec *r, const sse_session_conf_t *conf, const char *
                                  .hub = ask_hub,
                                  .hub_baton = &loan};
     out->looked_up = sse_authcache_now();
+    sse_session_resolve(conf, &req, r->pool, &out->identity);
+    if (!loan.dbd)
+        return false;
+    bool failed = out->identity.who == SSE_WHO_UNAVAILABLE;
+    if (failed)
+        forget_statements(&loan);
+    dbd_close(r->server, loan.dbd);
+    return failed && loan.reused;
+}
+
+static void resolve(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
+                    sse_caller_t *out)
+{
     if (!take_slot()) {
         out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
                                          .detail = "too many look-ups are under way"};
         return;
     }
-    sse_session_resolve(conf, &req, r->pool, &out->identity);
-    if (loan.dbd)
-        dbd_close(r->server, loan.dbd);
+    if (look_up(r, conf, cookies, out))
+        look_up(r, conf, cookies, out);
     give_slot();
 }
 

@@ -10,6 +10,7 @@
 #include "httpd/authn.h"
 #include "httpd/handoff.h"
 #include "httpd/hublink.h"
+#include "httpd/logsink.h"
 #include "httpd/origin.h"
 #include "httpd/reply.h"
 #include "httpd/sections.h"
@@ -116,9 +117,11 @@ static int identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, sse_
     sse_authn_identify(r, conf, fresh, out);
     const sse_identity_t *who = &out->identity;
     if (who->who == SSE_WHO_UNAVAILABLE) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "SSE0120: who asks for a stream cannot be found out now: %s",
-                      who->detail ? who->detail : "the session store does not answer");
+        static apr_time_t last_complaint;
+        if (sse_logsink_due(&last_complaint))
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                          "SSE0120: who asks for a stream cannot be found out now: %s",
+                          who->detail ? who->detail : "the session store does not answer");
         return sse_handoff_send_unavailable(r);
     }
     if (who->who == SSE_WHO_ANONYMOUS) {

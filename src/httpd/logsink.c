@@ -19,6 +19,16 @@ static apr_status_t forget_sink(void *data)
     return APR_SUCCESS;
 }
 
+bool sse_logsink_due(apr_time_t *last)
+{
+    apr_time_t now = apr_time_now();
+    apr_time_t before = __atomic_load_n(last, __ATOMIC_RELAXED);
+    if (before && now - before < apr_time_from_sec(10) && now >= before)
+        return false;
+    return __atomic_compare_exchange_n(last, &before, now, false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
+
 int sse_logsink_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     int level = ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX);
