@@ -166,7 +166,7 @@ def test_hub_that_cannot_live_is_not_restarted_in_a_circle(httpd):
     broken.chmod(0o755)
     httpd.log.allow("SSE")
     httpd.configure(server='SSEHubProgram "%s"' % broken)
-    httpd.start()
+    httpd.start(hub=False)
     wait_until(lambda: len(starts.read_text().splitlines()) >= 2, 10, "the hub is tried again")
     began, first = time.monotonic(), len(starts.read_text().splitlines())
     wait_until(lambda: time.monotonic() - began > 3, 5)

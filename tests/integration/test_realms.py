@@ -175,7 +175,7 @@ def test_two_httpds_on_one_state_directory(make_httpd):
     second.configure(server='SSEStateDir "%s"' % first.state, locations=STREAM + '<Location /sse-admin>\nSetHandler sse-admin\nSSEAdminKeyFile "{dir}/keys"\n</Location>\n')
     with first.stream("/events?event=e") as s:
         s.opened()
-        second.start()
+        second.start(hub=False)
         assert second.fetch("/index.html").status == 200
         with second.stream() as other:
             assert other.next(20).type == "stream-end"

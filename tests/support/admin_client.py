@@ -37,7 +37,7 @@ class Admin:
             pairs.append(("Authorization", "Bearer %s" % (self.key if key is True else key)))
         raw = b""
         if body is not None:
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            raw = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
             if "content-type" not in names:
                 pairs.append(("Content-Type", "application/json"))
         message = request_bytes(method, self.base + path, pairs, body=raw)
@@ -104,7 +104,7 @@ class AdminSocket:
         line = dict(more, method=method, path=path)
         if body is not None:
             line["body"] = body
-        self.send_bytes(json.dumps(line).encode() + b"\n")
+        self.send_bytes(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
     def send_bytes(self, data):
         self.sock.sendall(data)

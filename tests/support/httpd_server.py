@@ -7,6 +7,7 @@ the test did not announce, on any sanitizer report, and on any process that stay
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -123,6 +124,7 @@ class Httpd:
         if os.geteuid() == 0:
             text += "User %s\nGroup %s\n" % (RUN_AS, RUN_AS)
         text += 'DocumentRoot "{dir}/htdocs"\n<Directory "{dir}/htdocs">\nRequire all granted\n</Directory>\n'
+        text += "TypesConfig /dev/null\n"
         text += _MPM_SETTINGS[self.mpm] if mpm_settings is None else mpm_settings
         text += "ExtendedStatus On\n<Location /server-status>\nSetHandler server-status\n</Location>\n"
         text += "".join("%s %s\n" % pair for pair in defaults if pair[0].lower() not in own)
@@ -142,7 +144,8 @@ class Httpd:
 
     # ---- processes ----
 
-    def start(self, wait=True):
+    def start(self, hub=True):
+        """Starts it and waits until httpd answers and (unless hub is False) its hub serves."""
         if not self.conf.exists():
             self.configure()
         with open(self.dir / "console", "ab") as console:
@@ -153,10 +156,23 @@ class Httpd:
                 stderr=console,
                 env=self.stage.environment(self.reports),
                 cwd="/",
+                start_new_session=True,  # prefork signals its whole process group
             )
-        if wait:
-            wait_until(self._answers, 30, "httpd answers")
+        wait_until(self._answers, 30, "httpd answers")
+        if hub:
+            wait_until(self.healthy, 30, "the hub serves")
         return self
+
+    def healthy(self):
+        """The hub is up and its broker connected, asked over the admin socket that the configuration names."""
+        path = re.search(r'^SSEAdminSocket "?([^" \n]+)', self.conf.read_text(), re.M)[1]
+        try:
+            if path == "none":
+                return fetch(self.address, target="/sse-admin/health").status == 200
+            with AdminSocket(path) as a:
+                return a.call("GET", "/health")["status"] == 200
+        except (OSError, AssertionError):
+            return False
 
     def _answers(self):
         if self.process.poll() is not None:
@@ -205,16 +221,17 @@ class Httpd:
 
     def graceful(self):
         """Graceful restart; returns when the log says that it was done."""
-        self._restart(signal.SIGUSR1, "Graceful restart requested")
+        self._restart(signal.SIGUSR1)
 
     def restart(self):
-        self._restart(signal.SIGHUP, "SIGHUP received")
+        self._restart(signal.SIGHUP)
 
-    def _restart(self, number, announced):
+    def _restart(self, number):
         resumed = len(self.log.matching("resuming normal operations"))
         self.signal(number)
         wait_until(lambda: len(self.log.matching("resuming normal operations")) > resumed, 30, "httpd has restarted")
         wait_until(self._answers, 30, "httpd answers")
+        wait_until(self.healthy, 30, "the hub serves")
 
     def stop(self):
         """Stops httpd; AssertionError if a process of it stays behind."""
