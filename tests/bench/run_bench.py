@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--server", action="append", help="only these: raw, nchan-1, nchan-2, mod_sse")
     parser.add_argument("--directive", action="append", default=[], help='a line for httpd.conf, such as "SSEHistory 0"')
-    parser.add_argument("--programs", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--programs", type=lambda p: pathlib.Path(p).resolve(), required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     mode = "full" if options.full or "full" in options.what else "quick"
     names = []
