@@ -105,7 +105,7 @@ static int meta_set_text(sse_disk_t *s, const char *name, const char *text)
 
 /* ---- opening ---- */
 
-static int pragma_int(sqlite3 *db, const char *text, int64_t *out)
+static int query_int(sqlite3 *db, const char *text, int64_t *out)
 {
     sqlite3_stmt *stmt;
     int rc = sqlite3_prepare_v2(db, text, -1, &stmt, NULL);
@@ -116,6 +116,14 @@ static int pragma_int(sqlite3 *db, const char *text, int64_t *out)
         *out = sqlite3_column_int64(stmt, 0);
     int finished = sqlite3_finalize(stmt);
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : finished;
+}
+
+int64_t sse_disk_rows(sse_disk_t *s, const char *table)
+{
+    char text[128];
+    int64_t n = -1;
+    snprintf(text, sizeof(text), "SELECT count(*) FROM \"%.64s\"", table);
+    return query_int(s->sql.db, text, &n) == SQLITE_OK ? n : -1;
 }
 
 bool sse_disk_damaged(sse_disk_t *s)
@@ -239,7 +247,7 @@ static apr_status_t open_file(sse_disk_t *s, const char *path, char *problem)
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(s->sql.db, 5000);
         sqlite3_extended_result_codes(s->sql.db, 1);
-        rc = pragma_int(s->sql.db, "PRAGMA user_version", &version);
+        rc = query_int(s->sql.db, "PRAGMA user_version", &version);
     }
     if (rc == SQLITE_OK && version > (int64_t)SSE_ARRAY_LEN(migrations)) {
         snprintf(

@@ -60,6 +60,8 @@ apr_status_t sse_disk_probe(sse_disk_t *s);
 void sse_disk_checkpoint(sse_disk_t *s);
 /* Grows with every row that was written. */
 int64_t sse_disk_written(const sse_disk_t *s);
+/* How many rows a table has; -1 on failure. For tests and diagnosis. */
+int64_t sse_disk_rows(sse_disk_t *s, const char *table);
 /* True when the file is found damaged. */
 bool sse_disk_damaged(sse_disk_t *s);
 
