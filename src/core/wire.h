@@ -42,7 +42,9 @@ typedef enum sse_wire_reserve_flag_t {
     SSE_RESERVE_ID_IN_QUERY =
         2, /* last_id came in the query, not in the header: its end mark means nothing */
     SSE_RESERVE_RESUME_USER = 4, /* ?resume=user */
-    SSE_RESERVE_POLLED = 8 /* the answer's body carries what was missed; no ATTACH will follow */
+    SSE_RESERVE_POLLED = 8, /* the answer's body carries what was missed; no ATTACH will follow */
+    SSE_RESERVE_PARKED = 16 /* the stream will hold a worker's thread: the verdict is OK while fewer
+                               than SSEParkedStreams do, else POLL */
 } sse_wire_reserve_flag_t;
 
 typedef struct sse_wire_reserve_t {

@@ -8,6 +8,7 @@
 #include "httpd/config.h"
 #include "httpd/handoff.h"
 #include "httpd/hublink.h"
+#include "httpd/park.h"
 #include "httpd/reply.h"
 #include "httpd/sections.h"
 
@@ -148,16 +149,13 @@ static int answer_reply(request_rec *r, sse_answer_t *answer)
     add_headers(r, reply->headers);
     if (!reply->ticket)
         return send_reply(r, reply);
-    if (!sse_handoff_possible(r) || r->header_only) {
+    if (r->header_only) {
         sse_hublink_release(answer, reply->ticket);
-        if (r->header_only) {
-            sse_handoff_set_head(r);
-            return sse_handoff_send(r, SSE_STR_NONE);
-        }
-        return sse_reply_problem(r, HTTP_NOT_IMPLEMENTED,
-                                 "The feed needs HTTP/1.x without TLS on this server.");
+        sse_handoff_set_head(r);
+        return sse_handoff_send(r, SSE_STR_NONE);
     }
-    return sse_handoff_stream(r, answer, reply->ticket);
+    return sse_handoff_possible(r) ? sse_handoff_stream(r, answer, reply->ticket)
+                                   : sse_park_stream(r, answer, reply->ticket);
 }
 
 static sse_str_t header_of(const request_rec *r, const char *name)

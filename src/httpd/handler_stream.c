@@ -12,6 +12,7 @@
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
 #include "httpd/origin.h"
+#include "httpd/park.h"
 #include "httpd/reply.h"
 #include "httpd/sections.h"
 #include "httpd/streamquery.h"
@@ -160,7 +161,7 @@ static void fill_reserve(request_rec *r, const sse_dir_conf_t *conf, const sse_c
         req->flags |= SSE_RESERVE_RESUME_USER;
     }
     if (!sse_handoff_possible(r))
-        req->flags |= SSE_RESERVE_POLLED;
+        req->flags |= SSE_RESERVE_PARKED;
     req->n_events = (uint32_t)query->n_events;
     req->events = query->events;
     req->looked_up = caller->looked_up;
@@ -186,7 +187,8 @@ static int answer_reserved(request_rec *r, sse_answer_t *answer)
     const sse_wire_reserved_t *reserved = &answer->in.msg.u.reserved;
     switch ((sse_wire_verdict_t)reserved->verdict) {
     case SSE_RESERVED_OK:
-        return sse_handoff_stream(r, answer, reserved->ticket);
+        return sse_handoff_possible(r) ? sse_handoff_stream(r, answer, reserved->ticket)
+                                       : sse_park_stream(r, answer, reserved->ticket);
     case SSE_RESERVED_REFUSED:
         return sse_reply_text(r, HTTP_FORBIDDEN, "Streams of this user are refused for now.");
     case SSE_RESERVED_BUSY:

@@ -19,10 +19,11 @@
 /* Clients come back 10 to 20 s after a fault of which nobody knows how long it lasts. */
 #define RETRY_MS 10000
 
-/* Filters of the response that make or edit its head. Names are as httpd keeps them, in lower case.
- */
-static const char *const head_filters[] = {"http_header", "http_outerror", "fixup_headers_out",
-                                           "fixup_headers_err", "session_out"};
+/* Content filters that edit the head. */
+static const char *const head_filters[] = {"fixup_headers_out", "fixup_headers_err", "session_out"};
+
+/* Protocol filters that hold or cut a body; the others make the head. */
+static const char *const body_filters[] = {"byterange", "content_length", "rate_limit"};
 
 /* Filters of the connection that leave its bytes alone. */
 static const char *const plain_connection_filters[] = {"core", "log_input_output", "reqtimeout"};
@@ -54,7 +55,9 @@ void sse_handoff_strip_filters(request_rec *r)
     ap_filter_t *next;
     for (ap_filter_t *f = r->output_filters; f && f->frec->ftype < AP_FTYPE_CONNECTION; f = next) {
         next = f->next;
-        if (!is_named(f, head_filters, SSE_ARRAY_LEN(head_filters)))
+        bool content = f->frec->ftype < AP_FTYPE_PROTOCOL;
+        if (content ? !is_named(f, head_filters, SSE_ARRAY_LEN(head_filters))
+                    : is_named(f, body_filters, SSE_ARRAY_LEN(body_filters)))
             ap_remove_output_filter(f);
     }
 }

@@ -185,8 +185,9 @@ void sse_hublink_release(sse_answer_t *answer, uint64_t ticket)
 
 void sse_hublink_done(sse_answer_t *answer)
 {
+    if (!answer->channel)
+        return;
     sse_wire_in_clear(&answer->in);
-    if (answer->channel)
-        put_idle(answer->channel);
+    put_idle(answer->channel);
     answer->channel = NULL;
 }

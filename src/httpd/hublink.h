@@ -34,6 +34,7 @@ apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool 
 apr_status_t sse_hublink_attach(sse_answer_t *answer, uint64_t ticket, int client);
 /* Gives the ticket back. */
 void sse_hublink_release(sse_answer_t *answer, uint64_t ticket);
+/* Gives the channel to the next request; a second time does nothing. */
 void sse_hublink_done(sse_answer_t *answer);
 
 #endif

@@ -63,9 +63,11 @@ static void count_in(sse_hub_t *hub, const unsigned char *address)
     a->streams++;
 }
 
-void sse_admission_closed(sse_hub_t *hub, const unsigned char address[16])
+void sse_admission_closed(sse_hub_t *hub, const unsigned char address[16], bool parked)
 {
     atomic_fetch_sub(&hub->streams, 1);
+    if (parked)
+        hub->admission.parked--;
     sse_address_t *a = hub->conf.max_streams_per_host ? find_address(hub, address) : NULL;
     if (a && --a->streams == 0) {
         HASH_DELETE(hh, hub->admission.addresses, a);
@@ -104,7 +106,7 @@ static void ticket_free(sse_ticket_t *t)
 /* The stream will not be: gives its place back. */
 static void ticket_drop(sse_ticket_t *t)
 {
-    sse_admission_closed(t->hub, t->attach->address);
+    sse_admission_closed(t->hub, t->attach->address, t->attach->parked);
     ticket_free(t);
 }
 
@@ -317,7 +319,10 @@ void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const 
     t->last_id_len = req->last_id.n < sizeof t->last_id ? req->last_id.n : sizeof t->last_id - 1;
     memcpy(t->last_id, req->last_id.p ? req->last_id.p : "", t->last_id_len);
 
-    t->verdict = req->flags & SSE_RESERVE_POLLED ? SSE_RESERVED_POLL : SSE_RESERVED_OK;
+    bool polled = req->flags & SSE_RESERVE_POLLED ||
+                  (req->flags & SSE_RESERVE_PARKED &&
+                   hub->admission.parked >= (uint64_t)hub->conf.parked_streams);
+    t->verdict = polled ? SSE_RESERVED_POLL : SSE_RESERVED_OK;
     bool over = t->verdict == SSE_RESERVED_OK && limits_reached(hub, a->address);
     if (over && !req->last_id.n) {
         answer_refusal(hub, SSE_RESERVED_BUSY, cb, baton);
@@ -327,6 +332,9 @@ void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const 
     if (over)
         t->verdict = SSE_RESERVED_BUSY;
     count_in(hub, a->address);
+    a->parked = t->verdict == SSE_RESERVED_OK && req->flags & SSE_RESERVE_PARKED;
+    if (a->parked)
+        hub->admission.parked++;
     bool known = req->user.n && req->flags & SSE_RESERVE_GROUPS_KNOWN;
     static const sse_str_t no_group;
     const sse_str_t *groups = !known ? NULL : req->n_groups ? req->groups : &no_group;

@@ -16,6 +16,7 @@ typedef struct sse_admission_t {
         *addresses; /* streams by client address, kept where SSEMaxStreamsPerHost is set */
     uint64_t next_ticket;
     uint64_t max_streams;
+    uint64_t parked; /* streams, and tickets for them, that hold a worker's thread */
 } sse_admission_t;
 
 void sse_admission_init(struct sse_hub_t *hub);
@@ -34,7 +35,7 @@ uint64_t sse_admission_feed(struct sse_hub_t *hub, sse_str_t realm, sse_str_t ad
 void sse_admission_attach(struct sse_hub_t *hub, uint64_t ticket, int fd);
 void sse_admission_release(struct sse_hub_t *hub, uint64_t ticket);
 /* A stream has ended. */
-void sse_admission_closed(struct sse_hub_t *hub, const unsigned char address[16]);
+void sse_admission_closed(struct sse_hub_t *hub, const unsigned char address[16], bool parked);
 /* Tickets whose worker never came back are dropped. */
 void sse_admission_expire(struct sse_hub_t *hub);
 

@@ -51,7 +51,7 @@ static void take_notice(void *owner, sse_letter_t *letter)
     sse_notice_t *n = (sse_notice_t *)letter;
     switch (n->type) {
     case SSE_NOTICE_CLOSED:
-        sse_admission_closed(hub, n->address);
+        sse_admission_closed(hub, n->address, n->parked);
         if (n->realm && !n->feed)
             sse_presence_stream(&hub->presence, sse_str(n->realm), -1);
         break;

@@ -44,6 +44,7 @@ typedef struct sse_attach_t {
     sse_order_t order;
     int fd;
     bool feed;
+    bool parked;        /* holds a worker's thread */
     char *realm, *user; /* user NULL: anonymous */
     bool has_session;
     unsigned char session[SSE_SESSION_HASH_LEN];
@@ -102,6 +103,7 @@ typedef struct sse_notice_t {
     uint32_t streams;           /* USER: number; ENDED: streams ended */
     bool online;                /* USER */
     bool feed;                  /* CLOSED: it was a presence feed */
+    bool parked;                /* CLOSED: it held a worker's thread */
     unsigned char address[16];  /* CLOSED */
     sse_stream_handle_t stream; /* HISTORY */
     sse_range_t *ranges;        /* HISTORY: one block with its names, freed with the notice */

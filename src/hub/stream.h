@@ -33,6 +33,7 @@ typedef struct sse_stream_t {
     uint8_t state;      /* sse_stream_state_t */
     uint8_t end_reason; /* sse_end_reason_t that `end_at` means */
     bool feed : 1;      /* a presence feed, not a stream of events */
+    bool parked : 1;    /* holds a worker's thread */
     bool asked : 1;     /* a history request is under way */
     bool has_session : 1;
     bool blocked : 1; /* the socket took less than was offered; EPOLLOUT will tell */

@@ -278,6 +278,7 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
         memcpy(n->address, a->address, sizeof n->address);
         n->realm = sse_strndup(a->realm, strlen(a->realm));
         n->feed = a->feed;
+        n->parked = a->parked;
         sse_reactor_notice_post(r, n);
         sse_attach_free(a);
         return;
@@ -285,6 +286,7 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
     s->realm = sse_subindex_realm_ref(&r->index, sse_str(a->realm));
     s->realm->epoch = a->pos.epoch;
     s->feed = a->feed;
+    s->parked = a->parked;
     sse_stream_t **list = s->feed ? &s->realm->feeds : &s->realm->streams;
     s->realm_next = *list;
     if (*list)
@@ -327,6 +329,7 @@ void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s)
     sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_CLOSED, s->realm, s->user);
     memcpy(n->address, s->address, sizeof n->address);
     n->feed = s->feed;
+    n->parked = s->parked;
     sse_reactor_notice_post(r, n);
     sse_subindex_stream_clear(&r->index, &s->source);
     if (s->has_session)

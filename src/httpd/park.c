@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pump of a parked stream, in the request's own worker thread. */
+#include "httpd/park.h"
+
+#include "httpd/config.h"
+#include "httpd/handoff.h"
+
+#include <ap_mpm.h>
+#include <apr_portable.h>
+#include <errno.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <util_filter.h>
+
+#define BLOCK 16384
+/* How often the worker looks whether the client or the child is going away without a word of the
+ * hub's. */
+#define LOOK_MS 1000
+
+/* Waits until the hub has something to say. False when the stream is to end: the client hung up, or
+ * this child stops. */
+static bool wait_for_hub(request_rec *r, int hub, int client)
+{
+    for (;;) {
+        struct pollfd fds[] = {{hub, POLLIN, 0}, {client, POLLRDHUP, 0}};
+        int n = poll(fds, 2, LOOK_MS);
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (fds[0].revents)
+            return true;
+        int state = AP_MPMQ_RUNNING;
+        ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
+        if (fds[1].revents || r->connection->aborted || state == AP_MPMQ_STOPPING)
+            return false;
+    }
+}
+
+static bool write_block(request_rec *r, const char *block, size_t n)
+{
+    conn_rec *c = r->connection;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_transient_create(block, n, c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    apr_status_t rv = ap_pass_brigade(r->output_filters, bb);
+    apr_brigade_destroy(bb);
+    return rv == APR_SUCCESS && !c->aborted;
+}
+
+static void pump(request_rec *r, int hub)
+{
+    char block[BLOCK];
+    int client = -1;
+    /* An HTTP/2 stream has no socket of its own. */
+    if (!r->connection->master)
+        apr_os_sock_get(&client, ap_get_conn_socket(r->connection));
+    while (wait_for_hub(r, hub, client)) {
+        ssize_t n = recv(hub, block, sizeof(block), MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        if (n <= 0 || !write_block(r, block, (size_t)n))
+            return;
+    }
+}
+
+int sse_park_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
+        sse_hublink_release(answer, ticket);
+        return sse_handoff_send_unavailable(r);
+    }
+    apr_status_t rv = sse_hublink_attach(answer, ticket, pair[1]);
+    close(pair[1]);
+    sse_hublink_done(answer);
+    if (rv != APR_SUCCESS) {
+        close(pair[0]);
+        return sse_handoff_send_unavailable(r);
+    }
+    sse_handoff_set_head(r);
+    if (ap_rflush(r) >= 0)
+        pump(r, pair[0]);
+    close(pair[0]);
+    return OK;
+}
