@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from .members import install_all
-from .names import EVENT_BYTES_MAX, check_event, group_name
+from .names import EVENT_BYTES_MAX, check_event, group_name, user_id
 
 install_all()
 
@@ -88,7 +88,7 @@ class Subscription(models.Model):
         """How the admin handler names whom this is for."""
         if self.group is not None:
             return {"group": self.group}
-        return {"user": str(self._meta.get_field("user").target_field.value_to_string(self.user) if self.user else self.user_id)}
+        return {"user": user_id(self.user_id)}
 
 
 class Online(models.Model):
