@@ -142,6 +142,17 @@ typedef struct sse_tracking_t {
 
 typedef void (*sse_tracking_fn)(void *baton, apr_status_t status, const sse_tracking_t *tracking);
 
+/* ---- sessions and presence ---- */
+
+typedef void (*sse_session_fn)(void *baton, apr_status_t status, sse_str_t user, uint64_t expires);
+typedef void (*sse_presence_counts_fn)(void *baton, apr_status_t status, uint64_t streams,
+                                       uint64_t users, uint64_t hubs);
+/* since: UNIX seconds, 0 when offline. A user in its grace is online with 0 streams. */
+typedef void (*sse_presence_user_fn)(void *baton, apr_status_t status, bool online,
+                                     uint64_t streams, int64_t since);
+typedef void (*sse_presence_page_fn)(void *baton, apr_status_t status, const sse_str_t *users,
+                                     size_t n, bool more);
+
 /* ---- upcalls: what the broker tells the hub ---- */
 
 typedef enum sse_broker_state_t {
@@ -164,6 +175,8 @@ typedef struct sse_broker_upcalls_t {
     void (*disconnect)(void *hub, const char *realm, char kind, sse_str_t name, int reason,
                        uint64_t revoked_at);
     void (*state)(void *hub, sse_broker_state_t state, const char *detail);
+    /* A user came online or went offline, over all hubs. Only from drivers with presence. */
+    void (*presence)(void *hub, const char *realm, sse_str_t user, bool online);
 } sse_broker_upcalls_t;
 
 /* ---- the driver's side ---- */
@@ -234,11 +247,13 @@ typedef struct sse_broker_driver_t {
     void (*disconnect)(sse_broker_t *b, sse_str_t realm, char kind, sse_str_t name, int reason,
                        uint64_t until, sse_done_fn cb, void *baton);
 
-    /* Interest. The hub has (on) or no longer has (off) a stream that carries the channel: one `on`
-     * before the first such stream reads history, one `off` after the last. Messages of channels
-     * without interest and changes of users and groups without may be left out of the upcalls.
-     * No callback: history() asked for after `on` joins the upcalls without a hole. Kept over a
-     * lost and regained connection. */
+    /* Interest; NULL: every message and change comes by the upcalls anyhow. The hub has (on) or no
+     * longer has (off) a stream that carries the channel: one `on` before the first such stream
+     * reads history, one `off` after the last. Messages of channels without interest and changes of
+     * users and groups without may be left out of the upcalls. No callback: history() asked for
+     * after `on` joins the upcalls without a hole. Kept over a lost and regained connection.
+     * Changes come by `changed` in their place among the messages of the realm: a message accepted
+     * after a change is given after it. */
     void (*interest)(sse_broker_t *b, sse_str_t realm, sse_channel_t channel, bool on);
 
     /* Tracking: sets what the network last took for users, as given (a cursor may step back). */
@@ -246,6 +261,31 @@ typedef struct sse_broker_driver_t {
                     sse_done_fn cb, void *baton);
     void (*tracking)(sse_broker_t *b, sse_str_t realm, sse_str_t user, sse_tracking_fn cb,
                      void *baton);
+
+    /* Sessions that the application mirrors (SSESession hub). session: SSE_SESSION_HASH_LEN bytes;
+     * expires: UNIX seconds. session_get: APR_NOTFOUND when there is none or it has expired.
+     * disconnect 's' deletes it. */
+    void (*session_put)(sse_broker_t *b, sse_str_t realm, sse_str_t session, sse_str_t user,
+                        uint64_t expires, sse_done_fn cb, void *baton);
+    void (*session_get)(sse_broker_t *b, sse_str_t realm, sse_str_t session, sse_session_fn cb,
+                        void *baton);
+
+    /* Presence over all hubs; all five NULL: the hub's own view is the whole. A hub's share runs
+     * out by itself when the hub dies. */
+    /* This hub's streams of a user; offline: none, and its grace is over. Every hub is told by the
+     * `presence` upcall when the user came online or went offline as a whole. */
+    void (*presence_user_set)(sse_broker_t *b, sse_str_t realm, sse_str_t user, uint32_t streams,
+                              bool online);
+    /* This hub's streams of the realm, anonymous ones included. */
+    void (*presence_streams_set)(sse_broker_t *b, sse_str_t realm, uint64_t streams);
+    void (*presence_counts)(sse_broker_t *b, sse_str_t realm, sse_presence_counts_fn cb,
+                            void *baton);
+    void (*presence_user)(sse_broker_t *b, sse_str_t realm, sse_str_t user, sse_presence_user_fn cb,
+                          void *baton);
+    /* Online users in byte order above `after`, at most `limit`; of one group when group is not
+     * empty. */
+    void (*presence_page)(sse_broker_t *b, sse_str_t realm, sse_str_t group, sse_str_t after,
+                          size_t limit, sse_presence_page_fn cb, void *baton);
 } sse_broker_driver_t;
 
 struct sse_broker_t {
