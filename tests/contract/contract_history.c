@@ -11,14 +11,14 @@ static void history_gives_what_came_after(void **state)
     sse_str_t realm = rig_realm();
     uint64_t seqs[10];
     for (int i = 0; i < 10; i++) {
-        char data[8];
+        char data[16];
         snprintf(data, sizeof(data), "%d", i);
         seqs[i] = rig_send(r, realm, EVENT("e"), data);
     }
     assert_int_equal(rig_history_of(r, realm, EVENT("e"), seqs[3]), APR_SUCCESS);
     assert_int_equal(r->n_history, 6);
     for (size_t i = 0; i < 6; i++) {
-        char data[8];
+        char data[16];
         snprintf(data, sizeof(data), "%zu", i + 4);
         assert_int_equal(r->history[i]->pos.seq, seqs[i + 4]);
         assert_true(sse_str_eq(r->history[i]->data, sse_str(data)));

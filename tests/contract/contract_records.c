@@ -59,7 +59,7 @@ static void changes_are_told_once_and_in_order_with_messages(void **state)
     care_for(r, realm, USER("1"));
     care_for(r, realm, EVENT("e"));
     for (int i = 0; i < 20; i++) {
-        char event[16];
+        char event[24];
         snprintf(event, sizeof(event), "event%d", i);
         rig_send(r, realm, EVENT("e"), "1");
         rig_wait_messages(r, (size_t)i + 1);
