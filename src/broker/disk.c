@@ -135,6 +135,8 @@ bool sse_disk_damaged(sse_disk_t *s)
         rc = sqlite3_step(stmt);
         const char *word = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
         damaged = word && strcmp(word, "ok") != 0;
+        if (damaged)
+            snprintf(s->problem, PROBLEM_SIZE, "%s", word);
         sqlite3_finalize(stmt);
     }
     return damaged || sse_sql_status(rc) == APR_EGENERAL;

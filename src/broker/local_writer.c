@@ -54,11 +54,18 @@ static void tell_state(writer_t *w, sse_broker_state_t state, const char *detail
 
 static void log_open_failure(writer_t *w, apr_status_t status, const char *problem)
 {
+    /* A hub that is leaving lets go soon: no need to alarm anybody before patience ends. */
+    bool patient = status == APR_EBUSY && sse_local_now_ms() - w->began_ms <= PATIENCE_MS;
+    if (patient) {
+        sse_log(SSE_LOG_DEBUG, "%s; waiting for it to leave", problem);
+        return;
+    }
+    tell_state(w, SSE_BROKER_LOST, problem, false);
     if (status == w->told_status)
         return;
     w->told_status = status;
     if (status == APR_EBUSY)
-        sse_log(SSE_LOG_WARNING, "SSE0300: %s; waiting for it to leave", problem);
+        sse_log(SSE_LOG_WARNING, "SSE0300: %s; publishes are refused until it leaves", problem);
     else if (status == APR_ENOTIMPL)
         sse_log(SSE_LOG_ERR, "SSE0301: %s; publishes are refused", problem);
     else
@@ -88,9 +95,6 @@ static bool open_store(writer_t *w)
         log_set_aside(w, aside);
     if (status != APR_SUCCESS) {
         log_open_failure(w, status, problem);
-        /* A hub that is leaving lets go soon: no need to alarm anybody before patience ends. */
-        if (status != APR_EBUSY || sse_local_now_ms() - w->began_ms > PATIENCE_MS)
-            tell_state(w, SSE_BROKER_LOST, problem, false);
         return false;
     }
     if (w->told_status)
