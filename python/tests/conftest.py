@@ -68,3 +68,35 @@ for name in ("stage", "make_httpd", "httpd", "make_shared_httpd", "make_browser"
 @pytest.fixture
 def site_state():
     return STATE
+
+
+@pytest.fixture(scope="module")
+def live_httpd(make_shared_httpd):
+    from live import LiveSite
+
+    return LiveSite(make_shared_httpd(), STATE)
+
+
+@pytest.fixture(params=["http", "socket"])
+def live(request, live_httpd):
+    """A running site, once with admin requests through httpd and once over the admin socket. Users and groups go with the test."""
+    with live_httpd.use(request.param):
+        live_httpd.way = request.param
+        yield live_httpd
+        live_httpd.empty()
+
+
+@pytest.fixture
+def settings_override():
+    """settings_override(NAME=value, …) until the test ends."""
+    from django.test import override_settings
+
+    done = []
+
+    def override(**values):
+        done.append(override_settings(**values))
+        done[-1].enable()
+
+    yield override
+    for one in reversed(done):
+        one.disable()
