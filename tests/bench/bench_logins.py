@@ -7,18 +7,28 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from backends import PostgresServer
-from bench_servers import EVENTS, MPM, WITHOUT, ModSse, Nchan
+from bench_servers import ADMIN, MPM, ModSse, Nchan
 from httpd_server import Httpd
 from stage import give, make_directory
 
 SITE = os.path.join(os.path.dirname(__file__), "bench_site.py")
 COOKIE = "Cookie: sessionid=benchbenchbenchbenchbenc%z"
 PYTHON = "/usr/bin/python3"
+WARM = 400  # users and sessions for the requests before
 
 
-def first_cookie():
-    name, value = COOKIE.replace("%z", "00000000").split(": ")
-    return {name: value}
+def warm(httpd, path, users):
+    """All processes have loaded, and are connected to the database, before anything is timed. The sessions asked for are not those
+    that are measured."""
+
+    def ask(n):
+        name, value = COOKIE.replace("%z", "%08d" % (users + n)).split(": ")
+        return httpd.fetch(path, method="HEAD", headers={name: value}).status
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = set(pool.map(ask, range(WARM)))
+    if answers != {200}:
+        raise AssertionError(f"{path}: sessions are not known: {answers}")
 
 
 class Site:
@@ -36,7 +46,7 @@ class Site:
         with open(SITE) as source:
             self.script.write_text(source.read())
         give(self.dir)
-        done = subprocess.run([PYTHON, SITE, str(users)], env=dict(os.environ, BENCH_SITE=str(self.dir)), capture_output=True, text=True)
+        done = subprocess.run([PYTHON, SITE, str(users + WARM)], env=dict(os.environ, BENCH_SITE=str(self.dir)), capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(done.stderr)
 
@@ -64,7 +74,6 @@ class NchanLogin(Nchan):
         self.httpd = Httpd(bench.stage)
         self.httpd.configure(
             modules=["wsgi"],
-            without=WITHOUT,
             mpm_settings=MPM,
             locations=f"""
 WSGIDaemonProcess bench processes=2 threads=4 user=www-data
@@ -99,15 +108,11 @@ WSGIScriptAlias / {self.site.script}
 
     def start(self):
         self.site.start(self.users)
-        self.httpd.start()
+        self.httpd.start(hub=False)
         super().start()
 
     def prepare(self, scenario, streams):
-        # Both of Django's processes have loaded, and their threads connected, before anything is timed.
-        with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(lambda n: self.httpd.fetch("/authorize", headers=first_cookie()).status, range(200)))
-        if set(answers) != {200}:
-            raise AssertionError(f"Django does not know the session: {answers}")
+        warm(self.httpd, "/authorize", streams)
 
     def pids(self):
         return [self.process.pid, self.httpd.process.pid, self.site.database.process.pid]
@@ -145,7 +150,7 @@ class ModSseLogin(ModSse):
 DBDriver pgsql
 DBDParams "host=127.0.0.1 port={port} dbname=bench user=postgres connect_timeout=5 options='-c statement_timeout=5000'"
 DBDMin 2
-DBDKeep 8
+DBDKeep 16
 DBDMax 16
 DBDExptime 300
 """
@@ -157,12 +162,10 @@ DBDExptime 300
     SSEAllowEvents **
 </Location>
 """
-        self.httpd.configure(server=server + self.bench.directives, locations=EVENTS + login, without=WITHOUT, mpm_settings=MPM)
+        self.httpd.configure(server=server + self.bench.directives, locations=ADMIN + login, mpm_settings=MPM)
 
     def prepare(self, scenario, streams):
-        answer = self.httpd.fetch("/login", method="HEAD", headers=first_cookie())
-        if answer.status != 200:
-            raise AssertionError(f"mod_sse does not know the session: {answer.status}")
+        warm(self.httpd, "/login", streams)
 
     def pids(self):
         return [self.httpd.process.pid, self.site.database.process.pid]

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field
 
+FAN_OUT = ("warm,10,1", "closed,40,1", "paced,{paced},0,{rate}", "burst,100,16")
 PACED_DELIVERIES = 40000  # a second, about half of what a core can send: latency under load, not under overload
 
 
@@ -23,6 +24,11 @@ class Scenario:
     needs_batch: tuple = ()  # phases that only mod_sse can run
     settle: int = 1000
 
+    @property
+    def memory(self):
+        """Whether memory per stream means anything: many streams, and little else stored."""
+        return self.phases == FAN_OUT
+
     def arguments(self, streams, server):
         rate = max(1, PACED_DELIVERIES // streams)
         args = ["--streams", str(streams), "--settle", str(self.settle), "--groups", "64"]
@@ -34,8 +40,6 @@ class Scenario:
             args += ["--storm", self.storm]
         return args
 
-
-FAN_OUT = ("warm,10,1", "closed,40,1", "paced,{paced},0,{rate}", "burst,100,16")
 
 SCENARIOS = {
     s.name: s

@@ -151,18 +151,19 @@ _USERS = """
     Require valid-user
 </Location>
 """
-EVENTS = """
+_EVENTS = """
 <Location /event>
     SetHandler sse-stream
     SSEAnonymous On
     SSEAllowEvents **
 </Location>
+"""
+ADMIN = """
 <Location /admin>
     SetHandler sse-admin
     SSEAdminKeyFile "{dir}/keys"
 </Location>
 """
-WITHOUT = ("mime",)  # wants a file of types, and there are no files
 WORKERS = 50
 MPM = f"""
 ListenBacklog 4096
@@ -170,7 +171,7 @@ ServerLimit 2
 StartServers 2
 ThreadsPerChild 25
 MaxRequestWorkers {WORKERS}
-MinSpareThreads {WORKERS}
+MinSpareThreads 1
 MaxSpareThreads {WORKERS}
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
@@ -188,9 +189,7 @@ class ModSse:
         self.port = self.httpd.port
 
     def configure(self):
-        self.httpd.configure(
-            server=self.bench.directives, locations=EVENTS + _USERS, modules=["authn_anon"], without=WITHOUT, mpm_settings=MPM
-        )
+        self.httpd.configure(server=self.bench.directives, locations=ADMIN + _EVENTS + _USERS, modules=["authn_anon"], mpm_settings=MPM)
 
     def start(self):
         self.configure()

@@ -15,17 +15,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static void connect_again(load_publisher_t *pub)
+{
+    int one = 1;
+    if (pub->fd >= 0)
+        close(pub->fd);
+    pub->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (pub->fd < 0 || connect(pub->fd, (struct sockaddr *)&pub->server, sizeof(pub->server)))
+        err(1, "publisher: connect");
+    setsockopt(pub->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = pub->tag};
+    if (epoll_ctl(pub->epfd, EPOLL_CTL_ADD, pub->fd, &ev))
+        err(1, "publisher: epoll_ctl");
+}
+
 void load_publish_open(load_publisher_t *pub, const struct sockaddr_in *server, int epfd,
                        uint64_t tag)
 {
-    int one = 1;
-    *pub = (load_publisher_t){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (pub->fd < 0 || connect(pub->fd, (const struct sockaddr *)server, sizeof(*server)))
-        err(1, "publisher: connect");
-    setsockopt(pub->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
-    if (epoll_ctl(epfd, EPOLL_CTL_ADD, pub->fd, &ev))
-        err(1, "publisher: epoll_ctl");
+    *pub = (load_publisher_t){.fd = -1, .epfd = epfd, .tag = tag, .server = *server};
+    connect_again(pub);
 }
 
 void load_publish_close(load_publisher_t *pub)
@@ -37,12 +45,15 @@ void load_publish_close(load_publisher_t *pub)
 }
 
 /* Requests of this program fit the socket buffer, or the server reads while we write: waiting here
- * is no deadlock. */
+ * is no deadlock. What a closed connection does not take is repeated when its end is read. */
 static void write_request(load_publisher_t *pub)
 {
+    pub->request_done = 0;
     while (pub->request_done < pub->request_len) {
         ssize_t n = send(pub->fd, pub->request + pub->request_done,
                          pub->request_len - pub->request_done, MSG_NOSIGNAL);
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+            return;
         if (n < 0 && errno != EINTR)
             err(1, "publisher: send");
         if (n > 0)
@@ -66,8 +77,8 @@ void load_publish_send(load_publisher_t *pub, const char *path, const char *head
         err(1, "publisher");
     memcpy(pub->request, head, (size_t)n);
     memcpy(pub->request + n, body, body_len);
-    pub->request_done = 0;
     pub->answer_len = 0;
+    pub->retries = 0;
     pub->busy = true;
     pub->sent_at = load_samples_now();
     write_request(pub);
@@ -96,9 +107,17 @@ bool load_publish_event(load_publisher_t *pub)
                      sizeof(pub->answer) - 1 - pub->answer_len, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    if (n <= 0 || !pub->busy)
-        errx(1, "publisher: the server closed the connection or spoke unasked (%s)",
-             n < 0 ? strerror(errno) : "end of file");
+    if (n <= 0) {
+        if (pub->answer_len || pub->retries++ > 3)
+            errx(1, "publisher: the server closed the connection: %s",
+                 n ? strerror(errno) : "end of file");
+        connect_again(pub);
+        if (pub->busy)
+            write_request(pub);
+        return false;
+    }
+    if (!pub->busy)
+        errx(1, "publisher: the server spoke unasked");
     pub->answer_len += (size_t)n;
     pub->answer[pub->answer_len] = 0;
     if (!answer_complete(pub)) {
@@ -109,5 +128,7 @@ bool load_publish_event(load_publisher_t *pub)
     if (strncmp(pub->answer, "HTTP/1.1 2", 10))
         errx(1, "publisher: refused: %s", pub->answer);
     pub->busy = false;
+    pub->answer_len = 0;
+    pub->retries = 0;
     return true;
 }

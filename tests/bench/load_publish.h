@@ -13,6 +13,10 @@
 typedef struct load_publisher_t {
     int fd;
     bool busy;
+    int epfd; /* for connecting again */
+    uint64_t tag;
+    struct sockaddr_in server;
+    unsigned retries; /* of the request under way */
     uint64_t sent_at; /* ns */
     char *request;    /* what is being written */
     size_t request_len, request_done;
@@ -31,9 +35,10 @@ void load_publish_close(load_publisher_t *pub);
 void load_publish_send(load_publisher_t *pub, const char *path, const char *headers,
                        const char *body, size_t body_len);
 
-/* Reads and writes what can be. True when an answer is complete: the publisher is free again. Any
- * status but 2xx, and a closed connection, end the program with the answer: a benchmark of refused
- * publishes means nothing. */
+/* Reads and writes what can be. True when an answer is complete: the publisher is free again. A
+ * kept connection that the server closed before it said a word is opened again and the request
+ * repeated, as every HTTP client does. Any status but 2xx ends the program with the answer: a
+ * benchmark of refused publishes means nothing. */
 bool load_publish_event(load_publisher_t *pub);
 
 #endif
