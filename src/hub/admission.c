@@ -38,6 +38,7 @@ typedef struct sse_ticket_t {
     sse_wire_verdict_t verdict; /* OK, BUSY or POLL */
     char last_id[256];
     size_t last_id_len;
+    bool holds; /* interest in the stream's channels */
 } sse_ticket_t;
 
 /* ---- limits ---- */
@@ -284,6 +285,8 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
             a->groups[i] = sse_record_ref(groups[i]);
     }
     a->pos = pos;
+    t->holds = true;
+    sse_interest_attach(hub, a, true);
     set_cursor(t);
     if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user)
         hub->broker->driver->tracking(hub->broker, sse_str(a->realm), sse_str(a->user), on_tracking,
@@ -404,16 +407,36 @@ void sse_admission_expire(sse_hub_t *hub)
 
 /* ---- changes while reserved ---- */
 
-static void take_groups(sse_attach_t *a, sse_record_t *record, sse_record_t *const *groups)
+/* Gives the reserved stream other records; the new channels are held before the old are let go. */
+static void take_records(sse_hub_t *hub, sse_attach_t *a, sse_record_t *record,
+                         sse_record_t *const *groups)
 {
-    for (size_t i = 0; i < a->record->n_memberships; i++)
-        sse_record_unref(a->groups[i]);
-    free(a->groups);
-    sse_record_unref(a->record);
+    sse_attach_t old = *a;
     a->record = sse_record_ref(record);
     a->groups = sse_calloc(record->n_memberships + 1, sizeof *a->groups);
     for (size_t i = 0; i < record->n_memberships; i++)
         a->groups[i] = sse_record_ref(groups[i]);
+    a->current = false;
+    sse_interest_attach(hub, a, true);
+    sse_interest_attach(hub, &old, false);
+    for (size_t i = 0; i < old.record->n_memberships; i++)
+        sse_record_unref(old.groups[i]);
+    free(old.groups);
+    sse_record_unref(old.record);
+}
+
+static void take_group(sse_hub_t *hub, sse_attach_t *a, sse_record_t *group)
+{
+    sse_record_t *groups[SSE_USER_GROUPS_MAX];
+    size_t n = a->record->n_memberships;
+    bool member = false;
+    for (size_t i = 0; i < n && n <= SSE_USER_GROUPS_MAX; i++) {
+        bool same = !strcmp(a->record->memberships[i].group, group->name);
+        groups[i] = same ? group : a->groups[i];
+        member = member || same;
+    }
+    if (member)
+        take_records(hub, a, a->record, groups);
 }
 
 void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *const *groups)
@@ -422,17 +445,10 @@ void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *c
         sse_attach_t *a = t->attach;
         if (!a->record || strcmp(a->realm, record->realm))
             continue;
-        if (record->kind == SSE_CHANNEL_USER) {
-            if (!strcmp(a->user, record->name))
-                take_groups(a, record, groups);
-            continue;
-        }
-        for (size_t i = 0; i < a->record->n_memberships; i++) {
-            if (strcmp(a->record->memberships[i].group, record->name))
-                continue;
-            sse_record_unref(a->groups[i]);
-            a->groups[i] = sse_record_ref(record);
-        }
+        if (record->kind == SSE_CHANNEL_GROUP)
+            take_group(hub, a, record);
+        else if (!strcmp(a->user, record->name))
+            take_records(hub, a, record, groups);
     }
 }
 

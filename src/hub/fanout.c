@@ -85,12 +85,18 @@ static void on_state(void *ctx, sse_broker_state_t state, const char *detail)
         sse_hub_open(hub);
 }
 
+static void on_presence(void *ctx, const char *realm, sse_str_t user, bool online)
+{
+    sse_fanout_presence(ctx, sse_str(realm), user, online);
+}
+
 const sse_broker_upcalls_t sse_fanout_upcalls = {
     .message = on_message,
     .changed = on_changed,
     .reset = on_reset,
     .disconnect = on_disconnect,
     .state = on_state,
+    .presence = on_presence,
 };
 
 /* ---- ends ---- */

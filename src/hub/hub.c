@@ -39,7 +39,10 @@ sse_reactor_t *sse_hub_reactor(sse_hub_t *hub, sse_str_t realm, sse_str_t user)
 static void take_user(sse_hub_t *hub, const sse_notice_t *n)
 {
     sse_str_t realm = sse_str(n->realm), user = sse_str(n->user);
-    if (sse_presence_user(&hub->presence, realm, user, n->streams, n->online))
+    bool changed = sse_presence_user(&hub->presence, realm, user, n->streams, n->online);
+    if (hub->broker && hub->broker->driver->presence_user_set)
+        hub->broker->driver->presence_user_set(hub->broker, realm, user, n->streams, n->online);
+    else if (changed)
         sse_fanout_presence(hub, realm, user, n->online);
 }
 
@@ -50,7 +53,17 @@ static void take_notice(void *owner, sse_letter_t *letter)
     sse_hub_t *hub = owner;
     sse_notice_t *n = (sse_notice_t *)letter;
     switch (n->type) {
+    case SSE_NOTICE_ATTACHED:
+        sse_interest_attach(hub, n->attach, false);
+        break;
+    case SSE_NOTICE_INTEREST:
+        sse_interest_change(hub, sse_str(n->realm),
+                            (sse_channel_t){(sse_channel_kind_t)n->kind, sse_str(n->user)},
+                            n->online);
+        break;
     case SSE_NOTICE_CLOSED:
+        if (n->attach) /* it could not be opened */
+            sse_interest_attach(hub, n->attach, false);
         sse_admission_closed(hub, n->address, n->parked);
         if (n->realm && !n->feed)
             sse_presence_stream(&hub->presence, sse_str(n->realm), -1);
@@ -96,6 +109,7 @@ static void on_broker_stopped(void *baton, apr_status_t status)
     sse_channels_close(hub->channels);
     sse_admission_clear(hub);
     sse_replay_clear(hub);
+    sse_interest_clear(hub);
     sse_mailbox_close(&hub->notices);
     uv_walk(&hub->loop, close_handle, NULL);
 }
@@ -138,11 +152,26 @@ static void on_parent(uv_poll_t *poll, int status, int events)
     sse_hub_stop(hub);
 }
 
+/* The broker shares the realms' numbers of streams between hubs. */
+static void tell_streams(sse_hub_t *hub)
+{
+    if (!hub->broker || !hub->broker->driver->presence_streams_set)
+        return;
+    for (sse_presence_realm_t *realm = hub->presence.realms; realm; realm = realm->hh.next) {
+        if (realm->told == realm->streams)
+            continue;
+        realm->told = realm->streams;
+        hub->broker->driver->presence_streams_set(hub->broker, sse_str(realm->name),
+                                                  realm->streams);
+    }
+}
+
 static void on_second(uv_timer_t *timer)
 {
     sse_hub_t *hub = timer->data;
     sse_admission_expire(hub);
     sse_revocations_expire(&hub->revocations);
+    tell_streams(hub);
 }
 
 /* ---- the beginning ---- */
@@ -172,6 +201,7 @@ static apr_status_t create_reactors(sse_hub_t *hub)
             .retry = (uint32_t)conf->retry,
             .max_streams_per_user = (uint32_t)conf->max_streams_per_user,
             .stream_buffer = (size_t)conf->stream_buffer,
+            .interest = sse_interest_wanted(hub),
             .host_streams = &hub->streams,
             .notices = &hub->notices,
         };

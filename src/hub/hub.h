@@ -8,6 +8,7 @@
 #include "broker/broker.h"
 #include "core/hubconf.h"
 #include "hub/admission.h"
+#include "hub/interest.h"
 #include "hub/presence.h"
 #include "hub/reactor.h"
 #include "hub/replay.h"
@@ -35,6 +36,7 @@ typedef struct sse_hub_t {
     sse_admission_t admission;
     sse_presence_t presence;
     sse_revocations_t revocations;
+    sse_interest_t interest;
     sse_replayer_t replayer;
     sse_letter_t *cursors, *last_cursor; /* notices of this batch, for the broker */
     struct sse_channels_t *channels;

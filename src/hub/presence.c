@@ -27,7 +27,7 @@ static sse_presence_realm_t *get_realm(sse_presence_t *p, sse_str_t name)
 
 static void drop_empty(sse_presence_t *p, sse_presence_realm_t *realm)
 {
-    if (realm->users || realm->streams)
+    if (realm->users || realm->streams || realm->told)
         return;
     HASH_DELETE(hh, p->realms, realm);
     free(realm);

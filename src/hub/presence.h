@@ -18,6 +18,7 @@ typedef struct sse_presence_realm_t {
     UT_hash_handle hh;
     sse_present_t *users;
     uint64_t streams; /* of users and anonymous ones */
+    uint64_t told;    /* as last given to the broker */
     char name[];
 } sse_presence_realm_t;
 

@@ -66,6 +66,7 @@ void sse_notice_free(sse_notice_t *n)
     free(n->realm);
     free(n->user);
     free(n->ranges);
+    sse_attach_free(n->attach);
     free(n);
 }
 
@@ -89,16 +90,29 @@ void sse_attach_free(sse_attach_t *a)
 
 /* ---- orders ---- */
 
+static void on_carried(void *owner, const sse_node_realm_t *realm, sse_channel_t channel, bool on)
+{
+    sse_reactor_t *r = owner;
+    sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_INTEREST, realm, NULL);
+    n->kind = (char)channel.kind;
+    n->user = sse_strndup(channel.name.p, channel.name.n);
+    n->online = on;
+    sse_reactor_notice_post(r, n);
+}
+
 static void take_record(sse_reactor_t *r, order_record_t *o)
 {
     sse_node_realm_t *realm = sse_subindex_realm(&r->index, sse_str(o->record->realm));
     sse_node_t *node =
         realm ? sse_subindex_find(realm, (sse_channel_t){o->record->kind, sse_str(o->record->name)})
               : NULL;
+    uint64_t made = r->index.nodes_made;
     if (node && o->record->kind == SSE_CHANNEL_USER)
         sse_subindex_apply_user(&r->index, node, o->record, o->groups);
     else if (node)
         sse_subindex_apply_group(&r->index, node, o->record);
+    if (r->conf.interest && made != r->index.nodes_made)
+        sse_streamflow_behind(r, realm, (sse_channel_t){o->record->kind, sse_str(o->record->name)});
     for (size_t i = 0; i < o->n_groups; i++)
         sse_record_unref(o->groups[i]);
     sse_record_unref(o->record);
@@ -281,6 +295,9 @@ apr_status_t sse_reactor_create(const sse_reactor_conf_t *conf, sse_reactor_t **
     }
     r->session_buckets = SESSION_BUCKETS;
     r->sessions = sse_calloc(SESSION_BUCKETS, sizeof(sse_stream_t *));
+    if (conf->interest)
+        r->index.carried = on_carried;
+    r->index.owner = r;
     r->heartbeat = sse_block_create(SSE_STR(":\n\n"));
     if (uv_loop_init(&r->loop) ||
         sse_mailbox_init(&r->orders, &r->loop, take_order, after_orders, r) ||

@@ -85,11 +85,13 @@ typedef struct sse_gather_t sse_gather_t;
 /* ---- notices to the control loop ---- */
 
 typedef enum sse_notice_type_t {
-    SSE_NOTICE_CLOSED,  /* a stream's slot is free again */
-    SSE_NOTICE_USER,    /* a user's number of streams changed, or the grace ended (offline) */
-    SSE_NOTICE_HISTORY, /* a stream wants history; answer with sse_reactor_history_post */
-    SSE_NOTICE_CURSOR,  /* what the network took for a user */
-    SSE_NOTICE_ENDED,   /* the answer to an END with a gather */
+    SSE_NOTICE_ATTACHED, /* the stream's channels are carried: its attach comes back */
+    SSE_NOTICE_INTEREST, /* a channel is first carried here, or no longer */
+    SSE_NOTICE_CLOSED,   /* a stream's slot is free again */
+    SSE_NOTICE_USER,     /* a user's number of streams changed, or the grace ended (offline) */
+    SSE_NOTICE_HISTORY,  /* a stream wants history; answer with sse_reactor_history_post */
+    SSE_NOTICE_CURSOR,   /* what the network took for a user */
+    SSE_NOTICE_ENDED,    /* the answer to an END with a gather */
     SSE_NOTICE_STOPPED
 } sse_notice_type_t;
 
@@ -110,7 +112,9 @@ typedef struct sse_notice_t {
     size_t n_ranges;
     uint64_t epoch, seq;  /* CURSOR */
     sse_gather_t *gather; /* ENDED */
-    void *keeper;         /* for whoever works on the notice */
+    sse_attach_t *attach; /* ATTACHED; freed with the notice */
+    char kind; /* INTEREST: of the channel; `user` holds its name, `online` whether it is carried */
+    void *keeper; /* for whoever works on the notice */
 } sse_notice_t;
 
 void sse_notice_free(sse_notice_t *n);
@@ -123,6 +127,7 @@ typedef struct sse_reactor_conf_t {
     uint32_t retry;                              /* ms */
     uint32_t max_streams_per_user;
     size_t stream_buffer;
+    bool interest;                     /* the broker sends only what is carried: report it */
     const atomic_ullong *host_streams; /* streams of the whole hub: jitter grows with them */
     sse_mailbox_t *notices;
 } sse_reactor_conf_t;

@@ -68,6 +68,9 @@ void sse_streamflow_message(sse_reactor_t *r,
 void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *replay); /* takes it */
 void sse_streamflow_reset(sse_reactor_t *r, sse_str_t realm, sse_pos_t pos);
 void sse_streamflow_feed(sse_reactor_t *r, sse_str_t realm, sse_block_t *block);
+/* The channel's streams carry something new that the broker has not sent here so far: they read
+ * history before they are live again. */
+void sse_streamflow_behind(sse_reactor_t *r, const sse_node_realm_t *realm, sse_channel_t channel);
 /* Returns how many streams were ended. */
 uint32_t sse_streamflow_end_matching(sse_reactor_t *r, char kind, sse_str_t realm, sse_str_t name,
                                      sse_end_reason_t reason);

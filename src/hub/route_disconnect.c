@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /disconnect and DELETE /sessions/KEY: ends the streams of a user, a group or a session, on
- * every host. */
+/* POST /disconnect: ends the streams of a user, a group or a session, on every host. */
 #include "core/name.h"
 #include "hub/fanout.h"
 #include "hub/hub.h"
@@ -39,8 +38,8 @@ static void on_told(void *baton, apr_status_t status)
     free(e);
 }
 
-static void end_streams(sse_request_t *req, char kind, sse_str_t name, sse_end_reason_t reason,
-                        int64_t seconds)
+void sse_route_end_streams(sse_request_t *req, char kind, sse_str_t name, sse_end_reason_t reason,
+                           int64_t seconds)
 {
     ending_t *e = sse_calloc(1, sizeof *e);
     e->req = req;
@@ -95,16 +94,9 @@ void sse_route_disconnect(sse_request_t *req)
     if (!read_reason(req, root, &reason))
         return;
     if (user && sse_routes_name(req, user, "user", sse_name_user_problem, &name))
-        end_streams(req, 'u', name, reason, seconds);
+        sse_route_end_streams(req, 'u', name, reason, seconds);
     else if (group && sse_routes_name(req, group, "group", sse_name_group_problem, &name))
-        end_streams(req, 'g', name, reason, 0);
+        sse_route_end_streams(req, 'g', name, reason, 0);
     else if (session && sse_routes_session(req, sse_json_string(session), false, hash))
-        end_streams(req, 's', (sse_str_t){(const char *)hash, sizeof hash}, reason, 0);
-}
-
-void sse_route_session_delete(sse_request_t *req)
-{
-    unsigned char hash[SSE_SESSION_HASH_LEN];
-    if (sse_routes_session(req, (sse_str_t){req->name, req->name_len}, true, hash))
-        end_streams(req, 's', (sse_str_t){(const char *)hash, sizeof hash}, SSE_END_LOGOUT, 0);
+        sse_route_end_streams(req, 's', (sse_str_t){(const char *)hash, sizeof hash}, reason, 0);
 }

@@ -5,19 +5,66 @@
 #include "hub/routes.h"
 #include <stdlib.h>
 
-void sse_route_presence(sse_request_t *req)
+/* Each answer has two sources: the broker where it joins several hubs, this hub's own table where
+ * it does not. */
+
+static bool shared(const sse_request_t *req)
 {
-    const sse_presence_realm_t *realm = sse_presence_realm(&req->hub->presence, req->realm);
+    return req->hub->broker->driver->presence_counts != NULL;
+}
+
+static void on_counts(void *baton, apr_status_t status, uint64_t streams, uint64_t users,
+                      uint64_t hubs)
+{
+    sse_request_t *req = baton;
+    if (status != APR_SUCCESS) {
+        sse_request_failed(req, status);
+        return;
+    }
     sse_buf_t body = {0};
-    sse_buf_printf(&body, "{\"streams\":%llu,\"users\":%u,\"hubs\":1}",
-                   realm ? (unsigned long long)realm->streams : 0,
-                   realm ? HASH_COUNT(realm->users) : 0);
+    sse_buf_printf(&body, "{\"streams\":%llu,\"users\":%llu,\"hubs\":%llu}",
+                   (unsigned long long)streams, (unsigned long long)users,
+                   (unsigned long long)hubs);
     sse_request_json(req, 200, &body);
 }
 
-/* {member: [ids], "next": id|null} */
-static void answer_page(sse_request_t *req, const char *member, const sse_str_t *only,
-                        size_t n_only)
+void sse_route_presence(sse_request_t *req)
+{
+    if (shared(req)) {
+        req->hub->broker->driver->presence_counts(req->hub->broker, req->realm, on_counts, req);
+        return;
+    }
+    const sse_presence_realm_t *realm = sse_presence_realm(&req->hub->presence, req->realm);
+    on_counts(req, APR_SUCCESS, realm ? realm->streams : 0, realm ? HASH_COUNT(realm->users) : 0,
+              1);
+}
+
+/* {"users" or "online": [ids], "next": id|null} */
+static void on_page(void *baton, apr_status_t status, const sse_str_t *users, size_t n, bool more)
+{
+    sse_request_t *req = baton;
+    if (status != APR_SUCCESS) {
+        sse_request_failed(req, status);
+        return;
+    }
+    sse_buf_t body = {0};
+    sse_buf_cstr(&body,
+                 req->name_len ? "{\"online\":[" : "{\"users\":["); /* a named group, or all */
+    for (size_t i = 0; i < n; i++) {
+        sse_buf_cstr(&body, i ? "," : "");
+        sse_json_quote(&body, users[i]);
+    }
+    sse_buf_cstr(&body, "],\"next\":");
+    if (more && n)
+        sse_json_quote(&body, users[n - 1]);
+    else
+        sse_buf_cstr(&body, "null");
+    sse_buf_char(&body, '}');
+    sse_request_json(req, 200, &body);
+}
+
+/* A page of this hub's own users, of all or of those named. */
+static void local_page(sse_request_t *req, const sse_str_t *only, size_t n_only)
 {
     char *after;
     size_t limit, n;
@@ -27,26 +74,48 @@ static void answer_page(sse_request_t *req, const char *member, const sse_str_t 
         return;
     sse_presence_page(&req->hub->presence, req->realm, only, n_only, sse_str(after), limit, &users,
                       &n, &more);
-    sse_buf_t body = {0};
-    sse_buf_printf(&body, "{\"%s\":[", member);
-    for (size_t i = 0; i < n; i++) {
-        sse_buf_cstr(&body, i ? "," : "");
-        sse_json_quote(&body, (sse_str_t){users[i]->user, users[i]->n});
-    }
-    sse_buf_cstr(&body, "],\"next\":");
-    if (more && n)
-        sse_json_quote(&body, (sse_str_t){users[n - 1]->user, users[n - 1]->n});
-    else
-        sse_buf_cstr(&body, "null");
-    sse_buf_char(&body, '}');
+    sse_str_t *names = sse_calloc(n + 1, sizeof *names);
+    for (size_t i = 0; i < n; i++)
+        names[i] = (sse_str_t){users[i]->user, users[i]->n};
+    on_page(req, APR_SUCCESS, names, n, more);
+    free(names);
     free(users);
     free(after);
-    sse_request_json(req, 200, &body);
+}
+
+static void shared_page(sse_request_t *req, sse_str_t group)
+{
+    char *after;
+    size_t limit;
+    if (!sse_routes_page(req, &after, &limit))
+        return;
+    req->hub->broker->driver->presence_page(req->hub->broker, req->realm, group, sse_str(after),
+                                            limit, on_page, req);
+    free(after);
 }
 
 void sse_route_presence_users(sse_request_t *req)
 {
-    answer_page(req, "users", NULL, 0);
+    if (shared(req))
+        shared_page(req, SSE_STR_NONE);
+    else
+        local_page(req, NULL, 0);
+}
+
+static void on_user(void *baton, apr_status_t status, bool online, uint64_t streams, int64_t since)
+{
+    sse_request_t *req = baton;
+    if (status != APR_SUCCESS) {
+        sse_request_failed(req, status);
+        return;
+    }
+    sse_buf_t body = {0};
+    if (online)
+        sse_buf_printf(&body, "{\"online\":true,\"streams\":%llu,\"since\":%lld}",
+                       (unsigned long long)streams, (long long)since);
+    else
+        sse_buf_cstr(&body, "{\"online\":false,\"streams\":0,\"since\":null}");
+    sse_request_json(req, 200, &body);
 }
 
 void sse_route_presence_user(sse_request_t *req)
@@ -57,14 +126,13 @@ void sse_route_presence_user(sse_request_t *req)
         sse_request_problem(req, 400, "name", "the user's id %s", what);
         return;
     }
+    if (shared(req)) {
+        req->hub->broker->driver->presence_user(req->hub->broker, req->realm, user, on_user, req);
+        return;
+    }
     const sse_present_t *present = sse_presence_find(&req->hub->presence, req->realm, user);
-    sse_buf_t body = {0};
-    if (present)
-        sse_buf_printf(&body, "{\"online\":true,\"streams\":%u,\"since\":%lld}", present->streams,
-                       (long long)present->since);
-    else
-        sse_buf_cstr(&body, "{\"online\":false,\"streams\":0,\"since\":null}");
-    sse_request_json(req, 200, &body);
+    on_user(req, APR_SUCCESS, present != NULL, present ? present->streams : 0,
+            present ? present->since : 0);
 }
 
 static void on_members(void *baton, apr_status_t status, const sse_str_t *names, size_t n)
@@ -74,7 +142,7 @@ static void on_members(void *baton, apr_status_t status, const sse_str_t *names,
     if (status != APR_SUCCESS)
         sse_request_failed(req, status);
     else
-        answer_page(req, "online", n ? names : &none, n);
+        local_page(req, n ? names : &none, n);
 }
 
 void sse_route_presence_group(sse_request_t *req)
@@ -83,6 +151,8 @@ void sse_route_presence_group(sse_request_t *req)
     const char *what = sse_name_group_problem(group);
     if (what)
         sse_request_problem(req, 400, "name", "the group's name %s", what);
+    else if (shared(req))
+        shared_page(req, group);
     else
         req->hub->broker->driver->members(req->hub->broker, req->realm, group, on_members, req);
 }

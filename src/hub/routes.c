@@ -29,6 +29,8 @@ static const route_t routes[] = {
     {"PATCH", "/groups/*", sse_route_group_patch},
     {"DELETE", "/groups/*", sse_route_group_delete},
     {"GET", "/groups/*", sse_route_group_get},
+    {"PUT", "/sessions/*", sse_route_session_put},
+    {"GET", "/sessions/*", sse_route_session_get},
     {"DELETE", "/sessions/*", sse_route_session_delete},
     {"POST", "/disconnect", sse_route_disconnect},
     {"GET", "/users/*/tracking", sse_route_tracking},

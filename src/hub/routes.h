@@ -4,6 +4,7 @@
 #ifndef SSE_ROUTES_H
 #define SSE_ROUTES_H
 
+#include "core/render.h"
 #include "hub/request.h"
 
 /* Answers the request, at once or later. */
@@ -35,6 +36,14 @@ void sse_route_presence_feed(sse_request_t *req);
 
 /* route_disconnect.c */
 void sse_route_disconnect(sse_request_t *req);
+/* Also for others: tells the broker, then ends the streams here and answers {"closed"}. For
+ * `seconds` new streams are refused. */
+void sse_route_end_streams(sse_request_t *req, char kind, sse_str_t name, sse_end_reason_t reason,
+                           int64_t seconds);
+
+/* route_sessions.c */
+void sse_route_session_put(sse_request_t *req);
+void sse_route_session_get(sse_request_t *req);
 void sse_route_session_delete(sse_request_t *req);
 
 /* route_history.c */

@@ -35,6 +35,7 @@ typedef struct sse_stream_t {
     bool feed : 1;      /* a presence feed, not a stream of events */
     bool parked : 1;    /* holds a worker's thread */
     bool asked : 1;     /* a history request is under way */
+    bool again : 1;     /* what was asked is too little: ask again when it comes */
     bool has_session : 1;
     bool blocked : 1; /* the socket took less than was offered; EPOLLOUT will tell */
     bool resumed : 1; /* the client came with a position that is good */

@@ -200,6 +200,7 @@ static void ask_history(sse_reactor_t *r, sse_stream_t *s)
     free(ranges);
     n->stream = (sse_stream_handle_t){s->slot, s->generation};
     s->asked = true;
+    s->again = false;
     sse_reactor_notice_post(r, n);
 }
 
@@ -321,7 +322,13 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
         ask_history(r, s);
     }
     arm(r, s);
-    sse_attach_free(a);
+    if (r->conf.interest) {
+        sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_ATTACHED, NULL, NULL);
+        n->attach = a;
+        sse_reactor_notice_post(r, n);
+    } else {
+        sse_attach_free(a);
+    }
 }
 
 void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s)
@@ -427,7 +434,9 @@ void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *h)
     sse_stream_t *s = sse_streamio_find(r, h->stream);
     if (s && (s->state == SSE_STREAM_OPENING || s->state == SSE_STREAM_REPLAY)) {
         s->asked = false;
-        if (h->status == APR_SUCCESS)
+        if (s->again && h->status == APR_SUCCESS)
+            ask_history(r, s);
+        else if (h->status == APR_SUCCESS)
             take_history(r, s, h);
         else
             sse_streamflow_end(r, s, SSE_END_UNAVAILABLE);
@@ -438,6 +447,23 @@ void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *h)
         free(h->gap_events[i]);
     free(h->gap_events);
     free(h);
+}
+
+static void fall_behind(void *baton, sse_stream_t *s)
+{
+    if (s->state == SSE_STREAM_LIVE)
+        s->state = SSE_STREAM_REPLAY;
+    else if (s->state != SSE_STREAM_REPLAY && s->state != SSE_STREAM_OPENING)
+        return;
+    if (s->asked)
+        s->again = true;
+    else
+        ask_history(baton, s);
+}
+
+void sse_streamflow_behind(sse_reactor_t *r, const sse_node_realm_t *realm, sse_channel_t channel)
+{
+    sse_subindex_visit(realm, channel, fall_behind, r);
 }
 
 static void reset_realm(sse_reactor_t *r, sse_node_realm_t *realm, sse_pos_t pos)

@@ -17,13 +17,21 @@ sse_node_realm_t *sse_subindex_realm(sse_subindex_t *ix, sse_str_t name)
     return realm;
 }
 
+static void tell(const sse_node_realm_t *realm, sse_channel_t channel, bool on)
+{
+    if (realm->index->carried)
+        realm->index->carried(realm->index->owner, realm, channel, on);
+}
+
 sse_node_realm_t *sse_subindex_realm_ref(sse_subindex_t *ix, sse_str_t name)
 {
     sse_node_realm_t *realm = sse_subindex_realm(ix, name);
     if (!realm) {
         realm = sse_calloc(1, sizeof *realm + name.n + 1);
         memcpy(realm->name, name.p, name.n);
+        realm->index = ix;
         HASH_ADD_KEYPTR(hh, ix->realms, realm->name, name.n, realm);
+        tell(realm, (sse_channel_t){SSE_CHANNEL_BROADCAST, SSE_STR_NONE}, true);
     }
     realm->refs++;
     return realm;
@@ -33,6 +41,7 @@ void sse_subindex_realm_unref(sse_subindex_t *ix, sse_node_realm_t *realm)
 {
     if (--realm->refs)
         return;
+    tell(realm, (sse_channel_t){SSE_CHANNEL_BROADCAST, SSE_STR_NONE}, false);
     HASH_DELETE(hh, ix->realms, realm);
     free(realm);
 }
@@ -69,12 +78,15 @@ sse_node_t *sse_subindex_get(sse_node_realm_t *realm, sse_channel_t channel)
     size_t n = make_key(channel, node->key);
     HASH_ADD_KEYPTR(hh, realm->nodes, node->key, n, node);
     realm->refs++;
+    realm->index->nodes_made++;
+    tell(realm, sse_node_channel(node), true);
     return node;
 }
 
 static void node_free(sse_subindex_t *ix, sse_node_t *node)
 {
     sse_node_realm_t *realm = node->realm;
+    tell(realm, sse_node_channel(node), false);
     HASH_DELETE(hh, realm->nodes, node);
     free(node->members);
     free(node->source.edges);

@@ -42,6 +42,7 @@ struct sse_source_t {
 
 typedef struct sse_node_realm_t {
     UT_hash_handle hh;
+    struct sse_subindex_t *index;
     sse_node_t *nodes;            /* events, users and groups by key */
     struct sse_stream_t *streams; /* all of the realm in this reactor, by realm_next */
     struct sse_stream_t *feeds;   /* presence feeds, by realm_next */
@@ -67,6 +68,10 @@ struct sse_node_t {
 
 typedef struct sse_subindex_t {
     sse_node_realm_t *realms;
+    uint64_t nodes_made; /* grows with each node made */
+    /* NULL, or told when a channel is first carried here and when it no longer is. */
+    void (*carried)(void *owner, const sse_node_realm_t *realm, sse_channel_t channel, bool on);
+    void *owner;
 } sse_subindex_t;
 
 sse_node_realm_t *sse_subindex_realm(sse_subindex_t *ix, sse_str_t name); /* finds */
