@@ -48,7 +48,12 @@ const char *sse_session_dbparams_problem(const char *driver, const char *params,
             (!strstr(params, "statement_timeout") && !strstr(params, "tcp_user_timeout")))
             problem = "no time-outs: add connect_timeout=2 tcp_user_timeout=3000 options='-c "
                       "statement_timeout=3000', or a look-up may wait for ever";
-    } else if (strcmp(driver, "mysql") != 0) {
+    } else if (strcmp(driver, "mysql") == 0) {
+        if (!params || !strstr(params, "group="))
+            problem =
+                "no time-out: add group=NAME and set connect-timeout in the section [NAME] of "
+                "my.cnf, or a look-up may wait for ever";
+    } else {
         problem = apr_psprintf(pool,
                                "the driver \"%s\" is not known here; allowed are sqlite3, pgsql "
                                "and mysql",

@@ -151,6 +151,19 @@ apr_status_t sse_session_statements(const sse_session_conf_t *conf, const char *
     return APR_SUCCESS;
 }
 
+/* A copy: the mysql driver uses its buffers again for the next row. Not by apr_dbd_get_entry, which
+ * for that driver leaves a value that fills its buffer (fldsz) without an end. */
+static bool take_column(const sse_session_db_t *db, apr_dbd_row_t *row, int column,
+                        apr_pool_t *pool, const char **out)
+{
+    const char *text = NULL;
+    apr_status_t rv = apr_dbd_datum_get(db->driver, row, column, APR_DBD_TYPE_STRING, &text);
+
+    if (rv == APR_SUCCESS && text)
+        *out = apr_pstrdup(pool, text);
+    return rv == APR_SUCCESS || rv == APR_ENOENT; /* NULL */
+}
+
 static apr_status_t read_rows(sse_lookup_t *l, const sse_session_db_t *db, apr_dbd_results_t *res,
                               int columns, size_t max_rows, sse_row_t **out_rows, size_t *out_n,
                               bool *out_more)
@@ -159,10 +172,11 @@ static apr_status_t read_rows(sse_lookup_t *l, const sse_session_db_t *db, apr_d
     sse_row_t *rows = NULL;
     size_t n = 0, cap = 0;
     bool more = false;
-    int rc;
+    int rc, number = 1;
 
-    /* To the end in any case: drivers keep a statement busy until its last row was fetched. */
-    while ((rc = apr_dbd_get_row(db->driver, l->pool, res, &row, -1)) == 0) {
+    /* To the end in any case: drivers free a result when its last row was passed. By number, since
+     * the mysql driver takes "the next one" (-1) of a result with random access for its end. */
+    while ((rc = apr_dbd_get_row(db->driver, l->pool, res, &row, number++)) == 0) {
         if (n == max_rows) {
             more = true;
             continue;
@@ -175,7 +189,8 @@ static apr_status_t read_rows(sse_lookup_t *l, const sse_session_db_t *db, apr_d
             cap = cap ? cap * 4 : 4;
         }
         for (int c = 0; c < columns; c++)
-            rows[n].col[c] = apr_pstrdup(l->pool, apr_dbd_get_entry(db->driver, row, c));
+            if (!take_column(db, row, c, l->pool, &rows[n].col[c]))
+                return APR_EGENERAL;
         n++;
     }
     if (rc != -1)

@@ -16,10 +16,12 @@ typedef struct world_t {
     apr_dbd_t *handle;
     pid_t redis, memcached; /* 0: not started */
     int redis_port, memcached_port;
-    sse_session_db_t db; /* prepared by world_resolve for each configuration */
-    sse_django_t django; /* for tests to change */
-    bool db_away;        /* lend no connection */
-    int db_lent;         /* how often one was asked for */
+    sse_session_db_t db;        /* prepared by world_resolve for each configuration */
+    sse_django_t django;        /* for tests to change */
+    const char *before_resolve; /* SQL run after the statements were prepared */
+    bool db_away;               /* lend no connection */
+    int prepared;               /* statements so far */
+    int db_lent;                /* how often one was asked for */
 } world_t;
 
 /* Makes directory and empty database. */
