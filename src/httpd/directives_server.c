@@ -130,14 +130,30 @@ const char *sse_directive_state_dir(cmd_parms *cmd, void *cfg, const char *value
 {
     sse_global_conf_t *g;
     const char *problem = server_wide(cmd, &g);
-    return problem ? problem : path_of(cmd, value, &g->state_dir);
+    if (!problem)
+        problem = path_of(cmd, value, &g->state_dir);
+    apr_finfo_t info;
+    if (!problem && apr_stat(&info, g->state_dir, APR_FINFO_TYPE, cmd->pool) == APR_SUCCESS &&
+        info.filetype != APR_DIR)
+        problem = apr_psprintf(cmd->pool, "SSEStateDir: %s is not a directory", g->state_dir);
+    return problem;
 }
 
 const char *sse_directive_hub_program(cmd_parms *cmd, void *cfg, const char *value)
 {
     sse_global_conf_t *g;
     const char *problem = server_wide(cmd, &g);
-    return problem ? problem : path_of(cmd, value, &g->hub_program);
+    if (!problem)
+        problem = path_of(cmd, value, &g->hub_program);
+    apr_finfo_t info;
+    apr_int32_t wanted = APR_FINFO_TYPE | APR_FINFO_PROT;
+    if (!problem &&
+        (apr_stat(&info, g->hub_program, wanted, cmd->pool) != APR_SUCCESS ||
+         info.filetype != APR_REG ||
+         !(info.protection & (APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE | APR_FPROT_WEXECUTE))))
+        problem =
+            apr_psprintf(cmd->pool, "SSEHubProgram: %s is not an executable file", g->hub_program);
+    return problem;
 }
 
 const char *sse_directive_durability(cmd_parms *cmd, void *cfg, const char *value)

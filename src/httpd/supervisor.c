@@ -128,18 +128,10 @@ static apr_status_t start_hub(server_rec *s, int pause_ms)
 
 static void log_death(server_rec *s, pid_t pid, int status, int pause_ms)
 {
-    const char *how = "ended";
-    int number = 0;
-    if (status >= 0 && WIFSIGNALED(status)) {
-        how = "was ended by signal";
-        number = WTERMSIG(status);
-    } else if (status >= 0 && WIFEXITED(status)) {
-        how = "ended with status";
-        number = WEXITSTATUS(status);
-    }
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                 "SSE0118: the hub (pid %ld) %s %d; another is started in %d ms", (long)pid, how,
-                 number, pause_ms);
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, s,
+        "SSE0118: the hub (pid %ld) ended (status or signal %d); another is started in %d ms",
+        (long)pid, status, pause_ms);
 }
 
 /* Next pause after a death: short for a hub that had lived, doubling for one that keeps dying. */

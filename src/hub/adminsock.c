@@ -254,8 +254,9 @@ static void take_line(conn_t *c, sse_str_t line)
         sse_request_problem(req, 400, "realm", "the realm's name %s", what);
         return;
     }
-    req->method = sse_json_string(sse_json_get(root, "method"));
-    split_path(sse_json_string(sse_json_get(root, "path")), req);
+    const sse_json_t *method = sse_json_get(root, "method"), *path = sse_json_get(root, "path");
+    req->method = method ? sse_json_string(method) : SSE_STR_NONE;
+    split_path(path ? sse_json_string(path) : SSE_STR_NONE, req);
     if (!req->method.n || !req->path.n) {
         sse_request_problem(req, 400, req->method.n ? "path" : "method",
                             "method and path must be strings");

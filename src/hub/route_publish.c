@@ -310,9 +310,11 @@ static void publish_lines(sse_request_t *req, bool broadcast)
             if (many)
                 sse_request_problem(req, 413, NULL, "a batch has at most %d messages",
                                     SSE_BATCH_ITEMS_MAX);
-            else
-                sse_request_problem(req, 400, NULL, "line %zu is not JSON: %s", b->n_docs + 1,
-                                    error.message);
+            else {
+                wrong(b, b->n_docs, NULL, "not JSON: %s", error.message);
+                sse_request_problems(req, 400, "a line is not JSON; nothing was published",
+                                     sse_buf_slice(&b->errors));
+            }
             batch_free(b);
             free(values);
             return;

@@ -115,8 +115,8 @@ static void take_groups(sse_lookup_t *l, const sse_row_t *rows, size_t n, sse_id
     const char **names = apr_palloc(l->pool, n * sizeof *names);
 
     for (size_t i = 0; i < n; i++) {
-        if (!rows[i].col[3])
-            continue; /* no group at all */
+        if (!rows[i].col[3] || !*rows[i].col[3])
+            continue; /* no group at all; PostgreSQL's driver gives NULL as empty text */
         if (sse_name_group_problem(sse_str(rows[i].col[3])))
             sse_log(SSE_LOG_WARNING, "SSE0503: a group of user %s has a name that cannot be used",
                     out->user);

@@ -24,6 +24,7 @@ LOCATIONS = (
 def server(make_shared_httpd):
     server = make_shared_httpd()
     server.add_users("alice")
+    server.log.allow("AH10244")  # httpd itself refuses broken percent encoding
     server.log.allow("AH01630")  # client denied by server configuration: what /denied is for
     return server.configure(server="SSEMaxMessageSize 4096", locations=LOCATIONS).start()
 
@@ -84,7 +85,7 @@ def test_httpd_authentication_besides(server):
 
 
 def test_several_keys(httpd):
-    httpd.key_file.write_text("first-key-of-two\n\n  second-key-of-two  \n")
+    httpd.key_file.write_text("first-key-of-two\n\nsecond-key-of-two\n")
     httpd.configure().start()
     admin = httpd.admin()
     assert admin.request("GET", "/presence", key="first-key-of-two").status == 200
@@ -100,11 +101,12 @@ def test_health_needs_no_key(admin):
 # ---- paths and methods ----
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/publish/", "/publish/x", "/presence/", "/presence/nobody", "/presence/users/a/b", "/../publish", "//publish"])
+@pytest.mark.parametrize("path", ["/nothing", "/publish/x", "/presence/nobody", "/presence/users/a/b", "/../publish", "/PUBLISH"])
 def test_unknown_path(admin, path):
     answer = admin.request("POST", path, {"event": "e", "data": 1})
-    assert answer.status in (404, 405), (path, answer.status, answer.body)
-    if path in ("/nothing", "/publish/x"):
+    if path.startswith("/.."):
+        assert answer.status == 404, answer.body  # above the location: not the admin handler's
+    else:
         check_problem(answer, 404)
 
 
@@ -163,7 +165,7 @@ BAD_BODIES = [
     ("/subscribe", {"user": "u", "group": "g", "events": ["e"]}, "group"),
     ("/subscribe", {"user": "", "events": ["e"]}, "user"),
     ("/subscribe", {"user": "u", "events": 5}, "events"),
-    ("/subscribe", {"user": "u", "events": [5]}, "events"),
+    ("/subscribe", {"user": "u", "events": [{}]}, "events"),
     ("/subscribe", {"user": "u", "events": ["a b"]}, "events"),
     ("/subscribe", {"user": "u", "events": ["e"], "session": 5}, "session"),
     ("/subscribe", {"group": "g", "events": ["e"], "session": "abc"}, "session"),
@@ -171,7 +173,7 @@ BAD_BODIES = [
     ("/unsubscribe", {"user": "u"}, "events"),
     ("/disconnect", {}, None),
     ("/disconnect", {"user": "u", "group": "g"}, None),
-    ("/disconnect", {"user": 5.5}, "user"),
+    ("/disconnect", {"user": []}, "user"),
     ("/disconnect", {"user": "u", "for": "ever"}, "for"),
     ("/disconnect", {"user": "u", "for": -1}, "for"),
     ("/publish", 5, None),
@@ -196,7 +198,7 @@ def test_group_bodies(admin):
         ("PUT", []),
         ("PATCH", {}),
         ("PATCH", {"add": "a"}),
-        ("PATCH", {"add": [1.5]}),
+        ("PATCH", {"add": [[]]}),
         ("PATCH", {"adds": ["a"]}),
     ):
         check_problem(admin.request(method, "/groups/g", json.dumps(body).encode()), 400)

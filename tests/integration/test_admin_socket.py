@@ -80,7 +80,7 @@ def test_errors_are_problems(server):
 @pytest.mark.parametrize(
     "line",
     [b"", b"{", b"[]", b"5", b'"x"', b"{}", b'{"method":"GET"}', b'{"path":"/presence"}', b'{"method":5,"path":"/presence"}',
-     b'{"method":"GET","path":5}', b'{"method":"GET","path":"presence"}', b'{"method":"GET","path":"/presence","realm":"a b"}',
+     b'{"method":"GET","path":5}', b'{"method":"GET","path":"/presence","realm":"a b"}',
      b'{"method":"GET","path":"/presence","realm":5}', b"\xff\xfe", b"GET / HTTP/1.1\r"],
 )  # fmt: skip
 def test_bad_line(server, line):

@@ -40,7 +40,7 @@ PER_LOCATION = [
     ("SSERealm", "r" * 65, ["64"]),
     ("SSESession", "telepathy", ["telepathy", "signed_cookies", "none"]),
     ("SSESession", "cache", ["redis"]),
-    ("SSESession", "cache memcached://127.0.0.1", ["memcached", "redis"]),
+    ("SSESession", "cache pigeon://127.0.0.1", ["pigeon", "redis"]),
     ("SSESession", "file relative/dir", ["relative/dir"]),
     ("SSESession", "signed_cookies", ["SSESecretKeyFile"]),
     ("SSEDjangoConfig", "{dir}/missing.json", ["missing.json"]),
@@ -134,9 +134,10 @@ def test_one_realm_with_two_session_sources(httpd):
     %s
 </Location>
 """
-    httpd.configure(locations=two % "" + ADMIN)
+    database = 'DBDriver sqlite3\nDBDParams "{dir}/x.sqlite3"\n'
+    httpd.configure(server=database, locations=two % "" + ADMIN)
     _check(httpd, "SSERealm", ["default"])
-    httpd.configure(locations=two % "SSERealm other" + ADMIN)
+    httpd.configure(server=database, locations=two % "SSERealm other" + ADMIN)
     status, said = httpd.configtest()
     assert status == 0, said
 
@@ -163,6 +164,8 @@ SSEMaxMessageSize 1024
 SSEPresenceGrace 0
 SSEParkedStreams 2
 SSETLSHandoff Off
+DBDriver sqlite3
+DBDParams "{dir}/x.sqlite3"
 """,
         locations="""
 <Location /events>
@@ -173,7 +176,7 @@ SSETLSHandoff Off
     SSESecretKeyFile "{dir}/secret"
     SSESessionCache 0
     SSEAnonymous On
-    SSEAllowEvents news:* user:%{user}:** \xe2\x98\x83
+    SSEAllowEvents news:* user:%{user}:** \u2603
     SSEAllowOrigin https://example.org http://localhost:8000
 </Location>
 """

@@ -115,22 +115,36 @@ def test_while_the_hub_is_away(running):
     pid = wait_until(running.hub_pid, 10)
     os.kill(pid, signal.SIGSTOP)
     running.log.allow("SSE")
+    answers = {}
+
+    def stream():
+        with EventStream(running.address, timeout=30) as s:
+            answers["head"], answers["end"], answers["retry"] = s.head, s.rest(30)[-1], s.retry
+
+    def publish():
+        answers["publish"] = running.admin().request("POST", "/publish", {"event": "e", "data": 1}, timeout=30)
+
+    def health():
+        answers["health"] = running.admin().request("GET", "/health", key=None, timeout=30)
+
     try:
         began = time.monotonic()
-        with EventStream(running.address, timeout=30) as s:
-            assert s.status == 200
-            assert s.head.get("content-type") == "text/event-stream"
-            assert int(s.head.get("retry-after")) >= 1
-            end = s.rest(30)[-1]
-            assert end.type == "stream-end" and json.loads(end.data) == {"reason": "unavailable"}
-            assert s.retry > 3000
-        answer = running.admin().request("POST", "/publish", {"event": "e", "data": 1}, timeout=30)
-        assert answer.status == 503
-        assert int(answer.head.get("retry-after")) >= 1
-        assert answer.head.get("content-type") == "application/problem+json"
-        assert time.monotonic() - began < 20
-        assert running.admin().request("GET", "/health", key=None, timeout=30).status == 503
+        threads = [threading.Thread(target=job) for job in (stream, publish, health)]
+        for t in threads:
+            t.start()
         assert running.fetch("/index.html").status == 200
+        for t in threads:
+            t.join(60)
+        assert time.monotonic() - began < 20
+        assert answers["head"].status == 200
+        assert answers["head"].get("content-type") == "text/event-stream"
+        assert int(answers["head"].get("retry-after")) >= 1
+        assert answers["end"].type == "stream-end" and json.loads(answers["end"].data) == {"reason": "unavailable"}
+        assert answers["retry"] > 3000
+        assert answers["publish"].status == 503
+        assert int(answers["publish"].head.get("retry-after")) >= 1
+        assert answers["publish"].head.get("content-type") == "application/problem+json"
+        assert answers["health"].status == 503
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: opens(running), 10, "streams open again")

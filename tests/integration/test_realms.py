@@ -6,6 +6,7 @@ import json
 import pytest
 from event_stream import EventStream
 from httpd_server import ADMIN, BASIC, KEY, STREAM, basic
+from waiting import wait_until
 
 TWO = "".join(
     """
@@ -80,6 +81,7 @@ def test_subscriptions(server, admins):
 def test_groups_and_presence(server, admins):
     admins["red"].call("PUT", "/groups/own", {"users": ["1", "2"]})
     admins["blue"].call("PUT", "/groups/own", {"users": ["2"]})
+    wait_until(lambda: admins["blue"].get("/presence")["streams"] == 0, 5, "earlier streams are gone")
     with stream_of(server, "red"):
         assert admins["red"].get("/presence/users/1")["online"] is True
         assert admins["blue"].get("/presence/users/1")["online"] is False
@@ -130,14 +132,14 @@ def test_disconnect_and_refusal(server, admins):
 
 
 def test_a_key_of_one_realm_opens_no_other(httpd):
-    (httpd.dir / "blue-keys").write_text("blue-key\n")
+    (httpd.dir / "blue-keys").write_text("the-key-of-blue-alone\n")
     httpd.add_users("1")
     locations = TWO.replace('SSERealm blue\n    SSEAdminKeyFile "{dir}/keys"', 'SSERealm blue\n    SSEAdminKeyFile "{dir}/blue-keys"')
     assert "blue-keys" in locations
     httpd.configure(locations=locations).start()
     assert httpd.admin("/blue/admin").request("GET", "/presence").status == 401
-    assert httpd.admin("/blue/admin").request("GET", "/presence", key="blue-key").status == 200
-    assert httpd.admin("/red/admin").request("GET", "/presence", key="blue-key").status == 401
+    assert httpd.admin("/blue/admin").request("GET", "/presence", key="the-key-of-blue-alone").status == 200
+    assert httpd.admin("/red/admin").request("GET", "/presence", key="the-key-of-blue-alone").status == 401
     assert httpd.admin("/red/admin").request("GET", "/presence", key=KEY).status == 200
 
 

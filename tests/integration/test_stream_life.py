@@ -45,15 +45,17 @@ def test_heartbeat_is_a_comment(server):
         assert lines <= {b":", b""}, lines
 
 
-def test_heartbeats_only_on_idle_streams(server):
-    with server.stream("/events?event=idle") as s:
+def test_heartbeats_only_on_idle_streams(httpd):
+    httpd.configure(server="SSEHeartbeat 2").start()
+    with httpd.stream("/events?event=idle") as s:
         s.opened()
-        admin = server.admin()
-        until = time.monotonic() + 2.5
+        admin = httpd.admin()
+        until = time.monotonic() + 4.5
         while time.monotonic() < until:
             admin.publish("idle", 1)
             s.expect("idle")
-        assert len(s.comments) <= 1
+        assert s.comments == []
+        s.wait_comment(1, 5)
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])

@@ -202,7 +202,7 @@ class Httpd:
             more = {pid for pid, parent in parents.items() if parent in pids} - pids
             pids |= more
             grown = bool(more)
-        self._started |= {(pid, _start_time(pid)) for pid in pids}
+        self._started |= {(pid, born) for pid, born in ((p, _start_time(p)) for p in pids) if born}
         return pids
 
     def hub_pid(self):
