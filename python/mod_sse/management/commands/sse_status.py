@@ -34,7 +34,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{where}: mod_sse {status.get('version', '?')}, up {status.get('uptime', '?')} s")
         broker = status.get("broker")
         if broker is not None:
-            self.stdout.write(f"broker: {broker if isinstance(broker, str) else json.dumps(broker, ensure_ascii=False)}")
+            words = [str(broker)] if not isinstance(broker, dict) else [str(broker[n]) for n in ("driver", "state", "detail") if broker.get(n)]
+            self.stdout.write("broker: " + ", ".join(words))
         self.stdout.write(f"{totals.get('users', '?')} users online, {totals.get('streams', '?')} streams, {totals.get('hubs', '?')} hubs")
         for user in users:
             self.stdout.write(f"  {user.get_username()}")

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Django's command line for the test site."""
+
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""manage.py commands: what they print, and what they say when something is wrong."""
+
+import io
+import json
+import os
+import signal
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
+
+from mod_sse import Events
+from processes import Process, manage
+from waiting import wait_until
+
+
+def run(*arguments, **options):
+    out, err = io.StringIO(), io.StringIO()
+    call_command(*arguments, stdout=out, stderr=err, **options)
+    return out.getvalue()
+
+
+def test_publish(live):
+    alice = live.make_user("alice")
+    alice.groups.add(Group.objects.create(name="g"))
+    alice.subscribe("e")
+    with live.stream(live.log_in("alice")) as stream:
+        assert run("sse_publish", "e", '{"n": 1}').strip()
+        run("sse_publish", "u", "[2]", "--user", "alice")
+        run("sse_publish", "g", "three", "--text", "--raw", "--group", "g")
+        run("sse_publish", "all", "--everyone", "--key", f"k-{alice.pk}")
+        stream.expect("e", '{"n":1}')
+        stream.expect("u", "[2]")
+        stream.expect("g", "three")
+        stream.expect("all", "null")
+
+
+def test_publish_from_standard_input(live, monkeypatch):
+    alice = live.make_user("alice")
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"from": "a pipe"}'))
+    with live.stream(live.log_in("alice")) as stream:
+        run("sse_publish", "e", "-", "--user", alice.username)
+        stream.expect("e", '{"from":"a pipe"}')
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["e", "{"], "not JSON"),
+        (["e f"], "has a space"),
+        (["e", "--user", "nobody"], "no user named 'nobody'"),
+        (["e", "--group", "nothing"], "no group named 'nothing'"),
+        (["e", "--everyone", "--user", "x"], "neither"),
+        (["e", "--ttl", "0"], "ttl"),
+        (["e", "1"], "no answer within"),
+    ],
+)
+def test_publish_mistakes(arguments, says, settings_override):
+    settings_override(SSE_TIMEOUT=0.2)
+    with pytest.raises(CommandError, match=says):
+        run("sse_publish", *arguments)
+
+
+def test_status(live):
+    live.make_user("alice")
+    with live.stream(live.log_in("alice")):
+        # Users of the test before may still be within their grace.
+        text = wait_until(lambda: "1 users online, 1 streams, 1 hubs" in run("sse_status") and run("sse_status", "--users"), 10)
+        assert "broker: local, connected" in text
+        assert text.splitlines()[-1] == "  alice"
+        assert json.loads(run("sse_status", "--json"))["presence"]["users"] == 1
+
+
+def test_config_is_what_httpd_reads(live_httpd):
+    found = json.loads(run("sse_config"))
+    assert found["user_table"] == "auth_user" and found["membership_table"] == "auth_user_groups"
+    assert found["backends"] == ["django.contrib.auth.backends.ModelBackend"]
+    assert json.loads((live_httpd.state / "django.json").read_text()) == found
+    status, words = live_httpd.httpd.configtest()
+    assert status == 0, words
+
+
+def test_config_prints_directives():
+    text = run("sse_config", "--httpd", "--output", "/etc/apache2/django.json")
+    assert "DBDriver sqlite3" in text and "SSESession db" in text and 'SSEDjangoConfig "/etc/apache2/django.json"' in text
+    status, out, err = manage("sse_config", "--httpd", SESSION_ENGINE="django.contrib.sessions.backends.cache")
+    assert status == 0 and "SSESession cache" in out
+    assert "lives inside one process" in err
+
+
+def test_config_where_nothing_can_be_written(tmp_path):
+    with pytest.raises(CommandError, match="cannot be written"):
+        run("sse_config", "--output", str(tmp_path / "none" / "x.json"))
+
+
+def test_before_migrations(tmp_path):
+    """A fresh checkout: what needs no database works, the rest names the missing table."""
+    here = {"DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "new.sqlite3")}}}
+    assert manage("check", **here)[0] == 0
+    assert manage("sse_config", **here)[0] == 0
+    status, out, err = manage("sse_sync", SSE_SUBSCRIPTIONS="db", **here)
+    assert status == 1 and "mod_sse_subscription" in err
+    assert manage("migrate", "-v0", **here)[0] == 0
+
+
+def test_listen(live):
+    """user_online and user_offline fire in its process, also after the hub has been killed."""
+    alice = live.make_user("alice")
+    client = live.log_in("alice")
+    with Process("sse_listen", **live.settings(live.way)) as listener:
+        with live.stream(client):
+            assert listener.next() == f"{alice.pk} online"
+        assert listener.next() == f"{alice.pk} offline"
+        pid = live.httpd.hub_pid()
+        live.httpd.log.expect("SSE")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: live.httpd.hub_pid() not in (None, pid), 20, "the hub is back")
+        wait_until(live.healthy, 20, "the hub serves")
+        with live.stream(client):
+            listener.wait_for(f"{alice.pk} online")
+        assert listener.stop() == 0
+
+
+def test_listen_tells_a_new_hub_what_the_database_knows(live):
+    alice = live.make_user("alice")
+    from mod_sse.models import Subscription
+
+    Subscription.objects.create(user=alice, event="e")  # in "session" mode: the hub is not told
+    with Process("sse_listen", SSE_SUBSCRIPTIONS="db", **live.settings(live.way)) as listener:
+        wait_until(lambda: alice.subscriptions() == ["e"], 20, "the subscription is known")
+        assert listener.stop() == 0
+
+
+def test_listen_says_what_is_wrong(live):
+    if live.way == "http":
+        status, out, err = manage("sse_listen", **dict(live.settings("http"), SSE_ADMIN_KEY="wrong"))
+        assert status == 1 and "SSE_ADMIN_KEY" in err
+    else:
+        status, out, err = manage("sse_listen", SSE_ADMIN_URL="runserver:", DEBUG=True)
+        assert status == 1 and "has no presence feed" in err
+
+
+def test_receivers_publish_from_the_listener(live):
+    """What the demo does: everybody is told who came."""
+    alice, bob = live.make_user("alice"), live.make_user("bob")
+    with live.stream(live.log_in("bob")) as stream:
+        source = (
+            "from django.dispatch import Events, receiver\n"
+            "from mod_sse.signals import user_online\n"
+            "from mod_sse.listener import Listener\n"
+            "from mod_sse.presence import get_user\n"
+            "@receiver(user_online)\n"
+            "def came(sender, user_id, **kwargs):\n"
+            "    Events.broadcast('came', get_user(user_id).username)\n"
+            "Listener().run()\n"
+        )
+        with Process("shell", "-c", source, **live.settings(live.way)):
+            stream.expect("came", '"bob"', timeout=20)
+            with live.stream(live.log_in("alice")):
+                stream.expect("came", '"alice"')
+    assert {alice, bob} and Events
