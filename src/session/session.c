@@ -60,6 +60,19 @@ bool sse_session_key_good(sse_str_t key)
     return true;
 }
 
+/* What can be a session of this engine. A custom engine, whose sessions the hub knows by their
+ * hash, may have keys of any kind. */
+static bool value_good(sse_engine_t engine, sse_str_t value)
+{
+    switch (engine) {
+    case SSE_ENGINE_SIGNED_COOKIES:
+    case SSE_ENGINE_HUB:
+        return value.n > 0;
+    default:
+        return sse_session_key_good(value);
+    }
+}
+
 /* The cookie's value when it can be a session of this engine. */
 static bool session_cookie(const sse_session_conf_t *conf, const char *header, apr_pool_t *pool,
                            sse_str_t *out_value, const char **out_detail)
@@ -70,7 +83,7 @@ static bool session_cookie(const sse_session_conf_t *conf, const char *header, a
         *out_detail = "no session cookie";
         return false;
     }
-    if (conf->engine == SSE_ENGINE_SIGNED_COOKIES ? value.n == 0 : !sse_session_key_good(value)) {
+    if (!value_good(conf->engine, value)) {
         *out_detail = "not a session key";
         return false;
     }

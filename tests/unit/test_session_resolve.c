@@ -79,10 +79,15 @@ static void mirrored_sessions(void **state)
     sse_session_resolve(&conf, &req, world.test_pool, &who);
     assert_int_equal(who.who, SSE_WHO_UNAVAILABLE);
     a.times = 0;
-    req.cookie_header = "sessionid=../../x";
+    req.cookie_header = "sessionid=";
     sse_session_resolve(&conf, &req, world.test_pool, &who);
     assert_int_equal(who.who, SSE_WHO_ANONYMOUS);
     assert_int_equal(a.times, 0);
+    req.cookie_header = FIXTURE_COOKIE;
+    a.rv = APR_SUCCESS;
+    req.cookie_header = "sessionid=c$UPPER-case_key"; /* a custom engine's */
+    sse_session_resolve(&conf, &req, world.test_pool, &who);
+    assert_int_equal(who.who, SSE_WHO_USER);
     req.cookie_header = FIXTURE_COOKIE;
     req.hub = NULL;
     sse_session_resolve(&conf, &req, world.test_pool, &who);
