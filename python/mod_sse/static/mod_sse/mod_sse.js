@@ -15,7 +15,6 @@
 (() => {
   "use strict";
 
-  const RETURN_AFTER_MS = 2000; // before the one new try after the server has ended the stream
   const SERVER_EVENTS = ["stream-open", "stream-reset", "stream-end"];
 
   class SSEStream {
@@ -31,7 +30,6 @@
       this.reason = "";
       this.onstate = null;
       this.source = null;
-      this.triedAgain = false;
       this.closed = false;
 
       this.room = `mod_sse ${user} ${this.url}`;
@@ -100,7 +98,6 @@
     stop() {
       this.source?.close();
       this.source = null;
-      clearTimeout(this.timer);
       this.gate?.abort();
       this.peers?.close();
       this.peers = null;
@@ -159,21 +156,9 @@
       source.onerror = () => {
         if (this.source !== source) return;
         if (source.readyState !== EventSource.CLOSED) this.announce("waiting", this.reason);
-        else this.refused();
+        else this.announce("ended", this.reason || "refused"); // 204 after an end mark, or 403: EventSource stays away
       };
       ["message", ...SERVER_EVENTS, ...this.handlers.keys(), ...this.remote].forEach((name) => this.listen(name));
-    }
-
-    /* EventSource gave up: the server ended the stream for good, or does not know us. The session may still be good (a changed
-     * password ends all streams of a user), so one new try is made. */
-    refused() {
-      if (this.triedAgain || this.reason === "replaced") {
-        this.announce("ended", this.reason || "refused");
-        return;
-      }
-      this.triedAgain = true;
-      this.announce("waiting", this.reason);
-      this.timer = setTimeout(() => this.connect(), RETURN_AFTER_MS * (1 + Math.random()));
     }
 
     listen(name) {
@@ -197,7 +182,6 @@
         // raw text
       }
       if (event.event === "stream-open") {
-        this.triedAgain = false;
         this.reason = "";
       } else if (event.event === "stream-end") {
         this.reason = data.reason;
