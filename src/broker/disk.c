@@ -13,7 +13,6 @@
 /* Above this size the file is not read through after a crash; damage is then met when a page is
  * used. */
 #define CHECK_MAX (256ll * 1024 * 1024)
-#define CHECKPOINT_PAGES 1000
 
 /* Step i brings a file of version i to version i + 1. */
 static const char *const migrations[] = {
@@ -299,6 +298,7 @@ apr_status_t sse_disk_open(const sse_disk_conf_t *conf, sse_disk_t **out_store, 
         s->conf = *conf;
         apr_status_t status = open_file(s, path, problem);
         if (status == APR_SUCCESS) {
+            sse_disk_copier_start(s);
             *out_store = s;
             return APR_SUCCESS;
         }
@@ -313,6 +313,7 @@ apr_status_t sse_disk_open(const sse_disk_conf_t *conf, sse_disk_t **out_store, 
 
 void sse_disk_abandon(sse_disk_t *s)
 {
+    sse_disk_copier_stop(s);
     sse_disk_channels_clear(s);
     free(s->dirty);
     sse_sql_close(&s->sql);
@@ -369,10 +370,4 @@ apr_status_t sse_disk_probe(sse_disk_t *s)
 int64_t sse_disk_written(const sse_disk_t *s)
 {
     return sqlite3_total_changes64(s->sql.db);
-}
-
-void sse_disk_checkpoint(sse_disk_t *s)
-{
-    if (s->log_pages >= CHECKPOINT_PAGES)
-        sqlite3_wal_checkpoint_v2(s->sql.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }

@@ -56,7 +56,7 @@ apr_status_t sse_disk_commit(sse_disk_t *s);
 void sse_disk_rollback(sse_disk_t *s);
 /* Writes something small: is the disk well again? */
 apr_status_t sse_disk_probe(sse_disk_t *s);
-/* Copies what the log holds into the database if it has grown enough. Outside of a transaction. */
+/* Has the log copied into the database if it has grown enough. Outside of a transaction. */
 void sse_disk_checkpoint(sse_disk_t *s);
 /* Grows with every row that was written. */
 int64_t sse_disk_written(const sse_disk_t *s);

@@ -18,6 +18,8 @@ typedef struct sse_disk_channel_t {
     char key[]; /* kind, realm, NUL, name */
 } sse_disk_channel_t;
 
+typedef struct sse_disk_copier_t sse_disk_copier_t;
+
 struct sse_disk_t {
     sse_sql_t sql;
     sse_disk_conf_t conf;
@@ -25,7 +27,9 @@ struct sse_disk_t {
     uint64_t epoch;
     uint64_t seq;       /* last number given out */
     uint64_t saved_seq; /* as it stands in the file */
-    int log_pages;
+    int log_pages;      /* in the log, as of the last commit */
+    int log_copied;     /* when copying was asked for last */
+    sse_disk_copier_t *copier;
     int64_t probe;
     sse_disk_channel_t *channels;
     int64_t *dirty; /* ids of channels that may be over their count, a ring of power-of-two size */
@@ -33,6 +37,9 @@ struct sse_disk_t {
     int64_t swept;         /* the channel sweep's place */
     int64_t next_sweep_ms; /* when the next sweep begins */
 };
+
+void sse_disk_copier_start(sse_disk_t *s);
+void sse_disk_copier_stop(sse_disk_t *s); /* fine if there is none */
 
 /* Keeps SQLite's words and returns sse_sql_status(rc). */
 apr_status_t sse_disk_fail(sse_disk_t *s, int rc);
@@ -65,5 +72,29 @@ apr_status_t sse_disk_session_end(sse_disk_t *s, sse_job_t *job, sse_str_t realm
 /* Reads a record; expired session subscriptions are left out. NULL with *out_rc set on failure. */
 sse_record_t *sse_disk_record_load(sse_sql_t *sql, int *out_rc, sse_str_t realm,
                                    sse_channel_t owner, int64_t now_ms);
+
+/* A user's memberships while they are gathered. */
+typedef struct sse_disk_groups_t {
+    sse_membership_t *groups;
+    size_t n, cap;
+} sse_disk_groups_t;
+
+int sse_disk_groups_load(sse_sql_t *sql, sse_str_t realm, sse_str_t user, sse_disk_groups_t *out);
+void sse_disk_groups_add(sse_disk_groups_t *list, sse_str_t name, uint64_t start);
+/* The records of a user's groups, in the order of its memberships; *out_groups is on malloc, NULL
+ * if there are none. */
+apr_status_t sse_disk_record_groups(sse_disk_t *s, const sse_record_t *user, int64_t now_ms,
+                                    sse_record_t ***out_groups);
+/* Puts the record as it is now into the job, as a change to tell. */
+apr_status_t sse_disk_record_tell(sse_disk_t *s, sse_job_t *job, sse_str_t realm,
+                                  sse_channel_t owner, int64_t now_ms);
+/* The job's own record as a result, and as a change if it is one. */
+apr_status_t sse_disk_record_answer(sse_disk_t *s, sse_job_t *job, bool changed, int64_t now_ms);
+/* The users of the job's group; *out_users is on malloc, the names in the job's arena. */
+apr_status_t sse_disk_members_list(sse_disk_t *s, sse_job_t *job, sse_str_t **out_users,
+                                   size_t *out_n);
+/* Takes a user into or out of the job's group; tells its record if that changed anything. */
+apr_status_t sse_disk_member_set(sse_disk_t *s, sse_job_t *job, sse_str_t user, bool in,
+                                 int64_t now_ms);
 
 #endif

@@ -183,9 +183,8 @@ static void close_handles(sse_local_t *l)
 static void on_wake(uv_async_t *handle)
 {
     sse_local_t *l = handle->data;
-    if (!l->joined && atomic_load(&l->ended) == 2) {
+    if (!l->joined && atomic_load(&l->ended)) {
         pthread_join(l->writer, NULL);
-        pthread_join(l->reader, NULL);
         l->joined = true;
     }
     sse_job_t *list = sse_jobq_take(&l->to_loop);
@@ -258,8 +257,8 @@ apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
     uv_timer_init(env->loop, &l->tick);
     l->wake.data = l->flush.data = l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
-    if (pthread_create(&l->writer, NULL, sse_local_writer, l) != 0 ||
-        pthread_create(&l->reader, NULL, sse_local_reader, l) != 0)
+    if (pthread_create(&l->reader, NULL, sse_local_reader, l) != 0 ||
+        pthread_create(&l->writer, NULL, sse_local_writer, l) != 0)
         abort();
     *out_broker = &l->base;
     return APR_SUCCESS;

@@ -34,11 +34,11 @@ typedef struct sse_local_t {
     atomic_uint generation; /* of the database file: the reader opens it anew when it changes */
     atomic_bool hurry;      /* stopping: no waiting for locks and disks */
     atomic_bool suspect;    /* the reader met damage: the writer looks */
-    atomic_uint ended;      /* threads that have ended */
+    atomic_bool ended;      /* both threads have ended */
 
     /* ---- control loop ---- */
     pthread_t writer;
-    pthread_t reader;
+    pthread_t reader;   /* joined by the writer */
     uv_prepare_t flush; /* active while calls of this turn are queued */
     uv_timer_t tick;
     sse_job_t *queued;

@@ -45,7 +45,5 @@ void *sse_local_reader(void *baton)
         }
     }
     sse_disk_reader_close(reader);
-    atomic_fetch_add(&l->ended, 1);
-    uv_async_send(&l->wake);
     return NULL;
 }

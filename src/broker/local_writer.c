@@ -427,11 +427,13 @@ void *sse_local_writer(void *baton)
         else if (w->store)
             keep_house(w);
     }
+    /* The last connection to close is the one that can tidy up. */
+    sse_jobq_close(&w->l->to_reader);
+    pthread_join(w->l->reader, NULL);
     sse_disk_close(w->store);
     if (w->lock_fd >= 0)
         close(w->lock_fd);
-    sse_jobq_close(&w->l->to_reader);
-    atomic_fetch_add(&w->l->ended, 1);
+    atomic_store(&w->l->ended, true);
     uv_async_send(&w->l->wake);
     return NULL;
 }
