@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ALLOWED                                                                                    \
     "redis://[[user]:password@]host[:port][/db], unix:///socket[?db=N], memcached://host[:port], " \
@@ -298,4 +299,37 @@ apr_status_t sse_store_failed(sse_store_t *store, sse_lookup_t *l, apr_status_t 
         sse_log(SSE_LOG_ERR, "SSE0506: the session cache %s did not answer: %s", store->shown,
                 why ? why : apr_strerror(rv, text, sizeof text));
     return rv;
+}
+
+static bool answered(apr_status_t rv)
+{
+    return rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC;
+}
+
+apr_status_t sse_store_ask(sse_store_t *store, sse_lookup_t *l, const char *key,
+                           sse_store_talk_fn *talk, sse_stored_t *out)
+{
+    int64_t deadline = sse_storeconn_deadline(store->timeout_ms);
+    const char *why = NULL;
+    apr_status_t rv;
+    bool fresh = false;
+
+    for (;;) {
+        bool in_step = false;
+        int fd = fresh ? -1 : sse_idle_take(store->idle);
+
+        fresh = fd < 0;
+        rv = fresh ? sse_storeconn_open(&store->endpoint, deadline, &fd) : APR_SUCCESS;
+        if (rv != APR_SUCCESS)
+            break;
+        rv = talk(store, l, key, fd, fresh, deadline, out, &in_step, &why);
+        if (in_step && (rv == APR_SUCCESS || rv == APR_NOTFOUND))
+            sse_idle_give(store->idle, fd);
+        else
+            close(fd);
+        if (fresh || answered(rv) || rv == APR_TIMEUP)
+            break;
+        fresh = true;
+    }
+    return answered(rv) ? rv : sse_store_failed(store, l, rv, why);
 }

@@ -50,6 +50,18 @@ struct sse_store_t {
     int64_t last_complaint[SSE_COMPLAINT_COUNT]; /* seconds of CLOCK_MONOTONIC */
 };
 
+/* One question over a connection; `fresh`: nothing was said on it yet. *out_in_step: all of the
+ * answer was read and nothing behind it, so that the connection may be used again. *out_why may be
+ * set on failure, to what the server said (in l->pool). */
+typedef apr_status_t sse_store_talk_fn(sse_store_t *store, sse_lookup_t *l, const char *key, int fd,
+                                       bool fresh, int64_t deadline, sse_stored_t *out,
+                                       bool *out_in_step, const char **out_why);
+
+/* A store's `get` over a connection from its pool or a new one, within its time-out. Once more over
+ * a new one if an idle connection turned out to be none. */
+apr_status_t sse_store_ask(sse_store_t *store, sse_lookup_t *l, const char *key,
+                           sse_store_talk_fn *talk, sse_stored_t *out);
+
 /* Reads a cache URL. NULL, or a sentence about what is wrong and what is allowed. */
 const char *sse_store_parse(const char *url, apr_pool_t *pool, sse_store_t *out);
 

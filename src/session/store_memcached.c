@@ -6,7 +6,6 @@
 #include "session/store.h"
 #include <apr_strings.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define LINE_MAX_BYTES 512
 
@@ -150,44 +149,24 @@ static apr_status_t plain_get(memcached_t *m, sse_lookup_t *l, const char *key, 
     return rv;
 }
 
-static apr_status_t try_get(sse_store_t *s, sse_lookup_t *l, memcached_t *m, const char *key,
-                            bool *out_reused, sse_stored_t *out)
+static apr_status_t talk(sse_store_t *s, sse_lookup_t *l, const char *key, int fd, bool fresh,
+                         int64_t deadline, sse_stored_t *out, bool *out_in_step,
+                         const char **out_why)
 {
-    apr_status_t rv = APR_SUCCESS;
+    memcached_t m = {.fd = fd, .deadline = deadline};
+    apr_status_t rv = meta_get(&m, l, key, out);
 
-    m->in.n = m->used = 0;
-    m->fd = *out_reused ? sse_idle_take(s->idle) : -1;
-    *out_reused = m->fd >= 0;
-    if (!*out_reused)
-        rv = sse_storeconn_open(&s->endpoint, m->deadline, &m->fd);
-    if (rv != APR_SUCCESS)
-        return rv;
-    rv = meta_get(m, l, key, out);
     if (rv == APR_ENOTIMPL)
-        rv = plain_get(m, l, key, out);
-    if ((rv == APR_SUCCESS || rv == APR_NOTFOUND) && m->used == m->in.n)
-        sse_idle_give(s->idle, m->fd);
-    else
-        close(m->fd);
+        rv = plain_get(&m, l, key, out);
+    *out_in_step = m.used == m.in.n;
+    sse_buf_clear(&m.in);
     return rv;
 }
 
 apr_status_t sse_store_memcached_get(sse_store_t *s, sse_lookup_t *l, const char *key,
                                      sse_stored_t *out)
 {
-    memcached_t m = {.deadline = sse_storeconn_deadline(s->timeout_ms)};
-    bool reused = true;
-    apr_status_t rv;
-
     if (strlen(key) > 250)
         return APR_NOTFOUND; /* memcached cannot hold it, so nobody has written it */
-    rv = try_get(s, l, &m, key, &reused, out);
-    if (reused && rv != APR_SUCCESS && rv != APR_NOTFOUND && rv != APR_ENOSPC && rv != APR_TIMEUP) {
-        reused = false;
-        rv = try_get(s, l, &m, key, &reused, out);
-    }
-    sse_buf_clear(&m.in);
-    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC)
-        return rv;
-    return sse_store_failed(s, l, rv, NULL);
+    return sse_store_ask(s, l, key, talk, out);
 }

@@ -5,10 +5,12 @@
 #include "session/store.h"
 #include <apr_strings.h>
 #include <hiredis/hiredis.h>
-#include <unistd.h>
 
 /* A reply with its framing, two of them. */
 #define REPLY_MAX (SSE_STORE_VALUE_MAX + 1024)
+
+/* A thousand years: what is longer counts as no end. */
+#define TTL_MAX_MS INT64_C(31557600000000)
 
 typedef struct redis_t {
     int fd;
@@ -141,9 +143,10 @@ static apr_status_t get_value(redis_t *r, sse_lookup_t *l, const char *key, sse_
         out->value = (sse_str_t){apr_pmemdup(l->pool, value->str, value->len), value->len};
         /* PTTL may be refused by an ACL and is -1 for a key without end: then the end is not known.
          */
-        out->expires = ttl->type == REDIS_REPLY_INTEGER && ttl->integer > 0
-                           ? (l->req->now + ttl->integer * 1000) / 1000000
-                           : 0;
+        out->expires =
+            ttl->type == REDIS_REPLY_INTEGER && ttl->integer > 0 && ttl->integer < TTL_MAX_MS
+                ? (l->req->now + ttl->integer * 1000) / 1000000
+                : 0;
     }
 
 cleanup:
@@ -154,50 +157,28 @@ cleanup:
     return rv;
 }
 
-/* One try; *out_reused tells whether it went over a connection that had been idle, which a server
- * may just have closed. */
-static apr_status_t try_get(sse_store_t *s, sse_lookup_t *l, redis_t *r, const char *key,
-                            bool *out_reused, sse_stored_t *out)
+static apr_status_t talk(sse_store_t *s, sse_lookup_t *l, const char *key, int fd, bool fresh,
+                         int64_t deadline, sse_stored_t *out, bool *out_in_step,
+                         const char **out_why)
 {
+    redis_t r = {.fd = fd, .deadline = deadline, .reader = redisReaderCreate()};
     apr_status_t rv = APR_SUCCESS;
 
-    r->reader = redisReaderCreate();
-    if (!r->reader)
+    if (!r.reader)
         return APR_ENOMEM;
-    r->received = 0;
-    r->fd = *out_reused ? sse_idle_take(s->idle) : -1;
-    *out_reused = r->fd >= 0;
-    if (!*out_reused)
-        rv = sse_storeconn_open(&s->endpoint, r->deadline, &r->fd);
-    if (rv != APR_SUCCESS)
-        goto cleanup;
-    if (!*out_reused)
-        rv = greet(r, s);
+    if (fresh)
+        rv = greet(&r, s);
     if (rv == APR_SUCCESS)
-        rv = get_value(r, l, key, out);
-    /* Two whole replies were read in these cases, so that the connection is in step. */
-    if (rv == APR_SUCCESS || rv == APR_NOTFOUND)
-        sse_idle_give(s->idle, r->fd);
-    else
-        close(r->fd);
-
-cleanup:
-    redisReaderFree(r->reader);
+        rv = get_value(&r, l, key, out);
+    *out_in_step = r.reader->pos == r.reader->len;
+    if (r.error[0])
+        *out_why = apr_pstrdup(l->pool, r.error);
+    redisReaderFree(r.reader);
     return rv;
 }
 
 apr_status_t sse_store_redis_get(sse_store_t *s, sse_lookup_t *l, const char *key,
                                  sse_stored_t *out)
 {
-    redis_t r = {.deadline = sse_storeconn_deadline(s->timeout_ms)};
-    bool reused = true;
-    apr_status_t rv = try_get(s, l, &r, key, &reused, out);
-
-    if (reused && rv != APR_SUCCESS && rv != APR_NOTFOUND && rv != APR_ENOSPC && rv != APR_TIMEUP) {
-        reused = false;
-        rv = try_get(s, l, &r, key, &reused, out);
-    }
-    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || rv == APR_ENOSPC)
-        return rv;
-    return sse_store_failed(s, l, rv, r.error[0] ? r.error : NULL);
+    return sse_store_ask(s, l, key, talk, out);
 }

@@ -4,27 +4,15 @@
  *
  * fuzz-sources: src/session/cookie.c src/session/signing.c src/session/inflate.c src/session/zone.c
  * fuzz-packages: zlib */
-#include "fuzz.h"
+#include "fuzzpool.h"
 
 #include "session/cookie.h"
 #include "session/signing.h"
 #include "session/zone.h"
 
-#include <apr_general.h>
 #include <apr_strings.h>
 
 const char sse_fuzz_name[] = "cookie";
-
-static apr_pool_t *pool_of_run(void)
-{
-    static apr_pool_t *pool;
-
-    if (!pool) {
-        CHECK(apr_initialize() == APR_SUCCESS);
-        CHECK(apr_pool_create(&pool, NULL) == APR_SUCCESS);
-    }
-    return pool;
-}
 
 /* A key that no input knows. */
 static void check_signing(sse_str_t text, apr_pool_t *pool)
@@ -65,7 +53,7 @@ static void check_times(sse_str_t text, apr_pool_t *pool)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    apr_pool_t *pool = pool_of_run();
+    apr_pool_t *pool = fuzzpool();
     const char *header = apr_pstrmemdup(pool, (const char *)data, size);
     sse_str_t value = SSE_STR_NONE;
 

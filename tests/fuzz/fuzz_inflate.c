@@ -4,27 +4,15 @@
  *
  * fuzz-sources: src/session/inflate.c
  * fuzz-packages: zlib */
-#include "fuzz.h"
+#include "fuzzpool.h"
 
 #include "session/inflate.h"
 
-#include <apr_general.h>
 #include <zlib.h>
 
 const char sse_fuzz_name[] = "inflate";
 
 #define CAP 65536
-
-static apr_pool_t *pool_of_run(void)
-{
-    static apr_pool_t *pool;
-
-    if (!pool) {
-        CHECK(apr_initialize() == APR_SUCCESS);
-        CHECK(apr_pool_create(&pool, NULL) == APR_SUCCESS);
-    }
-    return pool;
-}
 
 static void check_like_zlib(sse_str_t in, apr_pool_t *pool)
 {
@@ -58,7 +46,7 @@ static void check_round_trip(sse_str_t plain, apr_pool_t *pool)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const sse_str_t in = {(const char *)data, size};
-    apr_pool_t *pool = pool_of_run();
+    apr_pool_t *pool = fuzzpool();
 
     check_like_zlib(in, pool);
     if (size <= CAP)

@@ -3,25 +3,12 @@
  * strings come out as UTF-8 that may hold lone surrogates, and are bounded.
  *
  * fuzz-sources: src/session/pickle.c src/session/sessionjson.c */
-#include "fuzz.h"
+#include "fuzzpool.h"
 
 #include "core/json.h"
 #include "session/sessiondata.h"
 
-#include <apr_general.h>
-
 const char sse_fuzz_name[] = "sessionjson";
-
-static apr_pool_t *pool_of_run(void)
-{
-    static apr_pool_t *pool;
-
-    if (!pool) {
-        CHECK(apr_initialize() == APR_SUCCESS);
-        CHECK(apr_pool_create(&pool, NULL) == APR_SUCCESS);
-    }
-    return pool;
-}
 
 static bool ascii(sse_str_t s)
 {
@@ -64,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const names[] = {"_auth_user_id", "_auth_user_backend", "_auth_user_hash",
                                         "_session_expiry"};
     const sse_str_t in = {(const char *)data, size};
-    apr_pool_t *pool = pool_of_run();
+    apr_pool_t *pool = fuzzpool();
     sse_session_data_t out = {0};
     sse_json_doc_t *doc;
     sse_json_error_t error;

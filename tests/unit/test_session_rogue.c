@@ -137,6 +137,10 @@ static void rogue_redis(void **state)
         expect_refusal("redis", garbage[i], SSE_WHO_UNAVAILABLE);
     /* Slow, but whole within the time. */
     expect_refusal("redis", garbage[SSE_ARRAY_LEN(garbage) - 1], SSE_WHO_ANONYMOUS);
+    /* A time to live beyond reason, and a reply too many. */
+    expect_refusal("redis", (rogue_t){CANNED("$2\r\n{}\r\n:9223372036854775807\r\n")},
+                   SSE_WHO_ANONYMOUS);
+    expect_refusal("redis", (rogue_t){CANNED("$-1\r\n:-2\r\n+OK\r\n")}, SSE_WHO_ANONYMOUS);
     /* Slower than the whole time allows, though each byte comes soon. */
     expect_refusal(
         "redis",
