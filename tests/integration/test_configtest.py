@@ -2,6 +2,7 @@
 """Wrong configuration: configtest fails and says which directive, which value and what is allowed."""
 
 import os
+import sqlite3
 
 import pytest
 from httpd_server import ADMIN, STREAM
@@ -64,6 +65,13 @@ def files(httpd):
     (httpd.dir / "evil.json").write_text('{"session_table": "x; DROP TABLE y"}')
     (httpd.dir / "empty-key").write_text("\n\n")
     return httpd
+
+
+def make_database(path):
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE auth_user (id INTEGER PRIMARY KEY)")
+    database.commit()
+    database.close()
 
 
 def _check(httpd, directive, words):
@@ -134,6 +142,7 @@ def test_one_realm_with_two_session_sources(httpd):
     %s
 </Location>
 """
+    make_database(httpd.dir / "x.sqlite3")
     database = 'DBDriver sqlite3\nDBDParams "{dir}/x.sqlite3"\n'
     httpd.configure(server=database, locations=two % "" + ADMIN)
     _check(httpd, "SSERealm", ["default"])
@@ -146,6 +155,7 @@ def test_every_good_value_is_taken(httpd):
     """The counterpart: what the reference allows passes configtest."""
     (httpd.dir / "secret").write_text("new\nold\n")
     (httpd.dir / "url").write_text("local\n")
+    make_database(httpd.dir / "x.sqlite3")
     httpd.configure(
         server="""
 SSEBroker file:{dir}/url

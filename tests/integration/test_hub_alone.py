@@ -11,6 +11,7 @@ import struct
 import subprocess
 
 import pytest
+from admin_client import AdminSocket
 from event_parser import EventParser
 from hub_process import HubProcess
 from stage import FLAVOUR, TOP
@@ -304,13 +305,19 @@ def test_wrong_command_lines(stage):
         assert done.stderr.strip()
 
 
-def test_two_hubs_on_one_state_directory(make_hub, stage):
-    hub = make_hub()
-    conf = json.dumps({"state_dir": str(hub.dir / "state")}).encode()
-    done = run_hub(stage, conf=conf)
-    assert done.returncode not in (0, -6, -11)
-    assert "state" in done.stderr
-    alive(hub)
+def test_two_hubs_on_one_state_directory(make_hub):
+    """The second one waits, answering nothing but "not yet", and goes on by itself when the first one leaves."""
+    first = make_hub()
+    position = json.loads(first.channel().admin("POST", "/publish", b'{"event":"e","data":1}').body)["id"]
+    second = make_hub(state_dir=str(first.dir / "state"))
+    with AdminSocket(second.admin_path) as a:
+        assert a.call("GET", "/health")["status"] == 503
+        answer = a.call("POST", "/publish", {"event": "e", "data": 2})
+        assert answer["status"] == 503 and int(answer["headers"]["Retry-After"]) >= 1
+        alive(first)
+        assert first.stop() == 0
+        wait_until(lambda: a.call("GET", "/health")["status"] == 200, 20, "the second hub has the store")
+        assert a.call("POST", "/publish", {"event": "e", "data": 3})["body"]["id"].split("-")[0] == position.split("-")[0]
 
 
 def test_channel_helper_matches_the_tree():

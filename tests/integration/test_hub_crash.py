@@ -149,7 +149,8 @@ def test_while_the_hub_is_away(running):
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: opens(running), 10, "streams open again")
     # What the hub found in its channels after the pause belongs to workers that had given up: nobody was attached by it.
-    os.kill(running.hub_pid(), signal.SIGKILL)
+    kill_hub(running)
+    wait_until(lambda: running.log.matching("SSE0118"), 10, "the parent has noticed")
 
 
 def test_position_after_a_crash_is_told(running):

@@ -81,7 +81,7 @@ def test_subscriptions(server, admins):
 def test_groups_and_presence(server, admins):
     admins["red"].call("PUT", "/groups/own", {"users": ["1", "2"]})
     admins["blue"].call("PUT", "/groups/own", {"users": ["2"]})
-    wait_until(lambda: admins["blue"].get("/presence")["streams"] == 0, 5, "earlier streams are gone")
+    wait_until(lambda: not admins["blue"].get("/presence/users/1")["online"], 5, "earlier streams are gone")
     with stream_of(server, "red"):
         assert admins["red"].get("/presence/users/1")["online"] is True
         assert admins["blue"].get("/presence/users/1")["online"] is False
@@ -173,7 +173,8 @@ def test_two_httpds_on_one_state_directory(make_httpd):
     """The second one's hub finds the directory locked and says so; the first one is not disturbed."""
     first, second = make_httpd(), make_httpd()
     first.configure().start()
-    second.log.expect("SSE0")
+    second.log.expect("SSE0300")
+    second.log.expect("SSE0202")
     second.configure(server='SSEStateDir "%s"' % first.state, locations=STREAM + '<Location /sse-admin>\nSetHandler sse-admin\nSSEAdminKeyFile "{dir}/keys"\n</Location>\n')
     with first.stream("/events?event=e") as s:
         s.opened()
@@ -183,3 +184,4 @@ def test_two_httpds_on_one_state_directory(make_httpd):
             assert other.next(20).type == "stream-end"
         first.admin().publish("e", 1)
         s.expect("e")
+        wait_until(lambda: second.log.matching("SSE0300"), 40, "the log tells it")

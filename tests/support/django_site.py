@@ -127,7 +127,10 @@ class DjangoSite:
         )
         (self.httpd.dir / "django.json").write_text(self.manage("sse_config"))
         if self.postgres_port:
-            database = 'DBDriver pgsql\nDBDParams "host=127.0.0.1 port=%d user=postgres dbname=site connect_timeout=2 tcp_user_timeout=3000 options='-c statement_timeout=3000'"\n' % self.postgres_port
+            database = (
+                "DBDriver pgsql\nDBDParams \"host=127.0.0.1 port=%d user=postgres dbname=site connect_timeout=2 "
+                "tcp_user_timeout=3000 options='-c statement_timeout=3000'\"\n" % self.postgres_port
+            )
         else:
             database = 'DBDriver sqlite3\nDBDParams "{dir}/db/site.sqlite3"\n'
         stream = """

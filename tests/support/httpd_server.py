@@ -224,6 +224,7 @@ class Httpd:
         self._restart(signal.SIGUSR1)
 
     def restart(self):
+        self.log.allow("AH03093")  # a worker of the event MPM that had just answered when its child was told to go
         self._restart(signal.SIGHUP)
 
     def _restart(self, number):

@@ -28,8 +28,7 @@ class HubProcess:
         admin.bind(self.admin_path)
         admin.listen(64)
         text = dict(
-            conf,
-            state_dir=str(self.dir / "state"),
+            {"state_dir": str(self.dir / "state"), **conf},
             rendezvous_fd=rendezvous.fileno(),
             parent_fd=parent.fileno(),
             admin_fd=admin.fileno(),

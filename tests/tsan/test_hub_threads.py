@@ -17,7 +17,7 @@ PROGRAM = TOP / "build" / "tsan" / "root" / "libexec" / "mod_sse" / "sse-hub"
 
 @pytest.fixture
 def hub():
-    hub = HubProcess(PROGRAM, threads=3, heartbeat=1, presence_grace=0, history_count=200)
+    hub = HubProcess(PROGRAM, threads=3, heartbeat=1, presence_grace=0, history_count=500)
     yield hub
     hub.end()
     problems = hub.problems()
@@ -83,7 +83,7 @@ def test_everything_at_once(hub):
         steady.append(Client(channel, user="u%d" % (n % 20), groups=["staff"] if n % 2 else [], events=["all", "e%d" % (n % 5)]))
     for client in steady:
         client.read_until("stream-open")
-    rounds = 60
+    rounds = 200
 
     def publish(seed):
         rng = random.Random(seed)
