@@ -50,7 +50,7 @@ def site(make_httpd, stage, site_state):
         shutil.copytree(here / "events_site", app / "events_site", ignore=shutil.ignore_patterns("__pycache__"))
         for path in os.environ["PYTHONPATH"].split(os.pathsep):
             if "/build/django/" in path:
-                shutil.copytree(path, app, dirs_exist_ok=True)
+                shutil.copytree(path, app, ignore_dangling_symlinks=True, dirs_exist_ok=True)
         url = f"http://127.0.0.1:{httpd.port}/sse-admin/" if way == "http" else f"unix://{httpd.admin_socket_path}"
         settings = {"SSE_ADMIN_URL": url, "SSE_ADMIN_KEY": KEY, "SSE_TIMEOUT": TIMEOUT}
         environment = {
