@@ -121,8 +121,8 @@ static void take_record(sse_reactor_t *r, order_record_t *o)
 
 static void take_end(sse_reactor_t *r, order_end_t *o)
 {
-    uint32_t n = sse_streamflow_end_matching(r, o->kind, sse_str(o->realm),
-                                             (sse_str_t){o->name, o->name_len}, o->reason);
+    uint32_t n = sse_streamend_matching(r, o->kind, sse_str(o->realm),
+                                        (sse_str_t){o->name, o->name_len}, o->reason);
     if (o->gather) {
         sse_notice_t *notice = sse_reactor_notice(r, SSE_NOTICE_ENDED, NULL, NULL);
         notice->gather = o->gather;
@@ -145,7 +145,7 @@ static void for_each_stream(sse_reactor_t *r,
 
 static void end_stream(sse_reactor_t *r, sse_stream_t *s, int reason)
 {
-    sse_streamflow_end(r, s, (sse_end_reason_t)reason);
+    sse_streamend_begin(r, s, (sse_end_reason_t)reason);
 }
 
 static void close_stream(sse_reactor_t *r, sse_stream_t *s, int unused)
@@ -251,7 +251,7 @@ static void on_sockets(uv_poll_t *handle, int status, int events)
 static void on_due(void *baton, sse_wheel_node_t *node)
 {
     sse_stream_t *s = (sse_stream_t *)((char *)node - offsetof(sse_stream_t, timer));
-    sse_streamflow_due(baton, s);
+    sse_streamend_due(baton, s);
 }
 
 static void each_second(sse_reactor_t *r, sse_stream_t *s, int unused)
@@ -265,7 +265,7 @@ static void on_second(uv_timer_t *timer)
     sse_reactor_t *r = timer->data;
     r->now = (uint32_t)((uv_now(&r->loop) - r->started) / 1000);
     sse_wheel_turn(&r->wheel, r->now, on_due, r);
-    sse_streamflow_linger(r);
+    sse_streamuser_linger(r);
     sse_streamio_flush_dirty(r);
     atomic_store_explicit(&r->stats.queued, 0, memory_order_relaxed);
     for_each_stream(r, each_second, 0);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a reactor, shared by reactor.c (thread, letters, time), streamflow.c (what a stream
- * carries) and streamio.c (slots, sockets, bytes). Everything here runs on the reactor's thread. */
+/* The inside of a reactor, by file: reactor.c (thread, letters, time), streamflow.c (what a stream
+ * carries), streamuser.c (users and sessions), streamend.c (ends, time), streamio.c (slots,
+ * sockets, bytes). All runs on the reactor's thread. */
+*the reactor's thread. */
 #ifndef SSE_REACTOR_IMPL_H
 #define SSE_REACTOR_IMPL_H
 
@@ -8,7 +10,7 @@
 
 #define SSE_SLAB_CHUNK 256 /* streams allocated together */
 
-struct sse_reactor_t {
+    struct sse_reactor_t {
     sse_reactor_conf_t conf;
     uv_thread_t thread;
     uv_loop_t loop;
@@ -63,29 +65,51 @@ void sse_streamio_slab_free(sse_reactor_t *r);
 /* ---- streamflow.c ---- */
 
 void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a); /* takes it */
-void sse_streamflow_message(sse_reactor_t *r,
-                            sse_message_t *m); /* m must live until the batch's flush */
+/* m must live until the batch's flush */
+void sse_streamflow_message(sse_reactor_t *r, sse_message_t *m);
 void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *replay); /* takes it */
 void sse_streamflow_reset(sse_reactor_t *r, sse_str_t realm, sse_pos_t pos);
 void sse_streamflow_feed(sse_reactor_t *r, sse_str_t realm, sse_block_t *block);
 /* The channel's streams carry something new that the broker has not sent here so far: they read
  * history before they are live again. */
 void sse_streamflow_behind(sse_reactor_t *r, const sse_node_realm_t *realm, sse_channel_t channel);
-/* Returns how many streams were ended. */
-uint32_t sse_streamflow_end_matching(sse_reactor_t *r, char kind, sse_str_t realm, sse_str_t name,
-                                     sse_end_reason_t reason);
-/* Queues stream-end and closes when it is out. */
-void sse_streamflow_end(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t reason);
 /* After bytes went out: more history, the end of an ending stream. Returns false when the stream
  * was closed. */
 bool sse_streamflow_drained(sse_reactor_t *r, sse_stream_t *s);
-/* The stream's timer came up. */
-void sse_streamflow_due(sse_reactor_t *r, sse_stream_t *s);
 /* The stream is about to be closed: takes it out of index, user and realm, tells the control loop.
  */
 void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s);
+
+/* ---- streamuser.c ---- */
+
+void sse_streamuser_join(sse_reactor_t *r, sse_stream_t *s, sse_node_t *user);
+void sse_streamuser_leave(sse_reactor_t *r, sse_stream_t *s);
 /* Users whose grace is over go offline. */
-void sse_streamflow_linger(sse_reactor_t *r);
+void sse_streamuser_linger(sse_reactor_t *r);
+void sse_streamuser_join_session(sse_reactor_t *r, sse_stream_t *s);
+void sse_streamuser_leave_session(sse_reactor_t *r, sse_stream_t *s);
+/* The list in which streams of the session are, by session_next, among others. */
+sse_stream_t **sse_streamuser_session_bucket(sse_reactor_t *r, const unsigned char *session);
+
+/* ---- streamend.c ---- */
+
+/* Queues stream-end and closes when it is out. */
+void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t reason);
+/* Returns how many streams were ended. */
+uint32_t sse_streamend_matching(sse_reactor_t *r, char kind, sse_str_t realm, sse_str_t name,
+                                sse_end_reason_t reason);
+/* The stream's timer came up. */
+void sse_streamend_due(sse_reactor_t *r, sse_stream_t *s);
+/* Sets the timer to the next heartbeat or end. */
+void sse_streamend_arm(sse_reactor_t *r, sse_stream_t *s);
+uint32_t sse_streamend_random(uint32_t below);
+/* Milliseconds over which the hub's streams spread when all come back: about a thousand a second.
+ */
+uint32_t sse_streamend_crowd_ms(const sse_reactor_t *r);
+/* What an opening stream is told to wait before it comes back. */
+uint32_t sse_streamend_open_retry(const sse_reactor_t *r);
+
+/* ---- reactor.c ---- */
 
 sse_notice_t *sse_reactor_notice(sse_reactor_t *r, sse_notice_type_t type,
                                  const sse_node_realm_t *realm, const sse_node_t *user);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue of a stream against the bytes that it should give. */
+#include "broker/broker.h"
+#include "cmocka_all.h"
+#include "core/buf.h"
+#include "hub/outq.h"
+#include <stdlib.h>
+
+static sse_message_t *message(uint64_t seq, size_t n)
+{
+    char data[3000];
+    sse_channel_t channel = {SSE_CHANNEL_EVENT, SSE_STR("e")};
+    memset(data, 'a' + (int)(seq % 26), n);
+    return sse_message_create((sse_pos_t){0xabc, seq}, SSE_STR("r"), SSE_STR("e"),
+                              (sse_str_t){data, n}, false, 0, 0, &channel, 1);
+}
+
+static void push(sse_outq_t **q, sse_buf_t *model, uint64_t seq, size_t n, sse_outq_kind_t kind)
+{
+    sse_message_t *m = message(seq, n);
+    sse_outq_message(q, m, kind);
+    sse_buf_str(model, m->frame);
+    sse_message_unref(m);
+}
+
+/* Takes up to n bytes out of the queue and compares them. */
+static void take(sse_outq_t **q, sse_buf_t *model, size_t *taken, size_t n, uint64_t *seq)
+{
+    struct iovec iov[3];
+    size_t got = 0;
+    size_t k = sse_outq_peek(*q, iov, 3);
+    for (size_t i = 0; i < k && got < n; i++) {
+        size_t part = iov[i].iov_len < n - got ? iov[i].iov_len : n - got;
+        assert_memory_equal(iov[i].iov_base, model->p + *taken + got, part);
+        got += part;
+    }
+    if (!*q)
+        return;
+    *taken += got;
+    sse_outq_sent(q, got, seq);
+}
+
+static void test_bytes(void **state)
+{
+    sse_outq_t *q = NULL;
+    sse_buf_t model = {0};
+    size_t taken = 0;
+    uint64_t seq = 0, last = 0;
+    srand(11);
+    for (uint64_t i = 1; i <= 3000; i++) {
+        if (rand() % 5 == 0) {
+            sse_outq_block(&q, sse_block_create(SSE_STR(":\n\n")));
+            sse_buf_cstr(&model, ":\n\n");
+        }
+        push(&q, &model, i, (size_t)(rand() % 3000), i % 2 ? SSE_OUTQ_LIVE : SSE_OUTQ_REPLAY);
+        if (rand() % 3 == 0)
+            take(&q, &model, &taken, (size_t)(rand() % 9000), &seq);
+        assert_int_equal(sse_outq_bytes(q), model.n - taken);
+        assert_true(sse_outq_live_bytes(q) <= sse_outq_bytes(q));
+        assert_true(seq >= last);
+        last = seq;
+    }
+    while (q)
+        take(&q, &model, &taken, 100000, &seq);
+    assert_int_equal(taken, model.n);
+    assert_int_equal(seq, 3000);
+    assert_int_equal(sse_outq_bytes(NULL), 0);
+    sse_buf_clear(&model);
+}
+
+static void test_drop_unsent(void **state)
+{
+    sse_outq_t *q = NULL;
+    sse_buf_t model = {0};
+    size_t taken = 0;
+    uint64_t seq = 0;
+    for (uint64_t i = 1; i <= 5; i++)
+        push(&q, &model, i, 100, SSE_OUTQ_LIVE);
+    take(&q, &model, &taken, 10, &seq);
+    sse_outq_drop_unsent(&q);
+    /* The rest of the first stays: its beginning is with the client. */
+    take(&q, &model, &taken, 100000, &seq);
+    assert_null(q);
+    assert_int_equal(seq, 1);
+
+    push(&q, &model, 6, 100, SSE_OUTQ_LIVE);
+    sse_outq_drop_unsent(&q);
+    assert_null(q);
+    sse_buf_clear(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_drop_unsent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
