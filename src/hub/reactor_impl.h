@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of a reactor, by file: reactor.c (thread, letters, time), streamflow.c (what a stream
- * carries), streamuser.c (users and sessions), streamend.c (ends, time), streamio.c (slots,
- * sockets, bytes). All runs on the reactor's thread. */
-*the reactor's thread. */
+ * carries), streamuser.c (users and sessions), streamend.c (ends, time), streamio.c (slots, sockets,
+ * bytes). All of it runs on the thread of the reactor. */
 #ifndef SSE_REACTOR_IMPL_H
 #define SSE_REACTOR_IMPL_H
 
