@@ -89,10 +89,10 @@ typedef struct sse_record_t {
     sse_membership_t *memberships;
 } sse_record_t;
 
-sse_record_t *sse_record_create(sse_channel_kind_t kind, sse_str_t realm, sse_str_t name,
-                                size_t n_subs, size_t n_memberships);
-sse_record_t *sse_record_ref(sse_record_t *r);
-void sse_record_unref(sse_record_t *r); /* NULL is fine */
+SSE_API sse_record_t *sse_record_create(sse_channel_kind_t kind, sse_str_t realm, sse_str_t name,
+                                        size_t n_subs, size_t n_memberships);
+SSE_API sse_record_t *sse_record_ref(sse_record_t *r);
+SSE_API void sse_record_unref(sse_record_t *r); /* NULL is fine */
 
 /* user: the user's record; groups: one record for each of its memberships, in their order; pos: the
  * realm's position: all messages at or below it have been given to the `message` upcall or belong
@@ -190,6 +190,9 @@ typedef struct sse_broker_env_t {
     void *hub; /* first argument of the upcalls */
 } sse_broker_env_t;
 
+/* A driver of its own is a shared object sse_broker_<scheme>.so in the driver directory that
+ * exports one `const sse_broker_driver_t sse_broker_driver` and may call what is marked SSE_API.
+ * The number grows with every change of this header. */
 #define SSE_BROKER_ABI 1
 
 typedef struct sse_broker_driver_t {

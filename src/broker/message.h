@@ -32,10 +32,11 @@ typedef struct sse_message_t {
 } sse_message_t;
 
 /* Renders and copies; one reference, the caller's. Target `i` is channels[i]. */
-sse_message_t *sse_message_create(sse_pos_t pos, sse_str_t realm, sse_str_t event, sse_str_t data,
-                                  bool raw, int64_t published, int64_t expires,
-                                  const struct sse_channel_t *channels, size_t n_channels);
-sse_message_t *sse_message_ref(sse_message_t *m);
-void sse_message_unref(sse_message_t *m); /* NULL is fine */
+SSE_API sse_message_t *sse_message_create(sse_pos_t pos, sse_str_t realm, sse_str_t event,
+                                          sse_str_t data, bool raw, int64_t published,
+                                          int64_t expires, const struct sse_channel_t *channels,
+                                          size_t n_channels);
+SSE_API sse_message_t *sse_message_ref(sse_message_t *m);
+SSE_API void sse_message_unref(sse_message_t *m); /* NULL is fine */
 
 #endif

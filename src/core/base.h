@@ -52,6 +52,9 @@ static inline bool sse_str_eq(sse_str_t a, sse_str_t b)
  * httpd's worker. */
 #define SSE_SESSION_HASH_LEN 32
 
+/* What a broker driver that is a shared object may call of the hub. */
+#define SSE_API __attribute__((visibility("default")))
+
 #define SSE_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif

@@ -15,22 +15,23 @@ typedef struct sse_buf_t {
 } sse_buf_t;
 
 /* Zero-initialising the struct is initialisation enough. */
-void sse_buf_clear(sse_buf_t *b); /* frees, back to zero */
-void sse_buf_reserve(sse_buf_t *b, size_t more);
-void sse_buf_add(sse_buf_t *b, const void *p, size_t n);
-void sse_buf_str(sse_buf_t *b, sse_str_t s);
-void sse_buf_cstr(sse_buf_t *b, const char *s);
-void sse_buf_char(sse_buf_t *b, char c);
-void sse_buf_printf(sse_buf_t *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+SSE_API void sse_buf_clear(sse_buf_t *b); /* frees, back to zero */
+SSE_API void sse_buf_reserve(sse_buf_t *b, size_t more);
+SSE_API void sse_buf_add(sse_buf_t *b, const void *p, size_t n);
+SSE_API void sse_buf_str(sse_buf_t *b, sse_str_t s);
+SSE_API void sse_buf_cstr(sse_buf_t *b, const char *s);
+SSE_API void sse_buf_char(sse_buf_t *b, char c);
+SSE_API void sse_buf_printf(sse_buf_t *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static inline sse_str_t sse_buf_slice(const sse_buf_t *b)
 {
     return (sse_str_t){b->p, b->n};
 }
 
 /* malloc and friends that abort when memory is out. */
-void *sse_malloc(size_t n);
-void *sse_calloc(size_t count, size_t size);
-void *sse_realloc(void *p, size_t n);
-char *sse_strndup(const char *p, size_t n); /* adds a NUL */
+SSE_API void *sse_malloc(size_t n);
+SSE_API void *sse_calloc(size_t count, size_t size);
+SSE_API void *sse_realloc(void *p, size_t n);
+SSE_API char *sse_strndup(const char *p, size_t n); /* adds a NUL */
 
 #endif

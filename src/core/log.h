@@ -28,11 +28,12 @@ typedef void (*sse_log_sink_fn)(sse_log_level_t level, const char *message);
 void sse_log_sink_set(sse_log_sink_fn sink, sse_log_level_t level);
 
 /* True when messages of this level are wanted: guards costly arguments. */
-bool sse_log_wants(sse_log_level_t level);
+SSE_API bool sse_log_wants(sse_log_level_t level);
 
 /* `fmt` begins with the code where one is due: sse_log(SSE_LOG_WARNING, "SSE0042: ..."). Control
  * characters in the result are escaped as \xHH, so that no input can forge a line; at most 2 000
  * bytes are kept. */
-void sse_log(sse_log_level_t level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+SSE_API void sse_log(sse_log_level_t level, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif
