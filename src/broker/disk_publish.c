@@ -195,9 +195,22 @@ static apr_status_t publish_item(sse_disk_t *s, sse_job_t *job, size_t i, int64_
     return status;
 }
 
+/* Lengths that channels' keys and packed targets are made for; looked at before anything is
+ * written. */
+static bool fits(const sse_job_t *job)
+{
+    bool ok = job->realm.n <= SSE_REALM_MAX;
+    for (size_t i = 0; i < job->n_items; i++)
+        for (size_t k = 0; k < job->items[i].n_channels; k++)
+            ok &= job->items[i].channels[k].name.n <= SSE_GROUP_MAX;
+    return ok;
+}
+
 apr_status_t sse_disk_publish(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
     size_t n = job->n_items;
+    if (!fits(job))
+        return APR_EINVAL;
     job->published = sse_arena_alloc(&job->arena, n * sizeof(*job->published));
     job->messages = sse_arena_alloc(&job->arena, n * sizeof(sse_message_t *));
     job->superseded = sse_arena_alloc(&job->arena, n * sizeof(*job->superseded));

@@ -11,6 +11,7 @@
 #define PATIENCE_MS 10000
 
 int64_t rig_history_count = 1000, rig_history_seconds = 3600;
+const char *rig_durability = "normal";
 
 /* ---- upcalls ---- */
 
@@ -138,6 +139,8 @@ rig_t *rig_start_until(sse_broker_state_t state)
     sse_hubconf_init(&r->conf);
     free(r->conf.state_dir);
     r->conf.state_dir = sse_strndup(world.state_dir, strlen(world.state_dir));
+    free(r->conf.durability);
+    r->conf.durability = sse_strndup(rig_durability, strlen(rig_durability));
     r->conf.history_count = rig_history_count;
     r->conf.history_seconds = rig_history_seconds;
     sse_broker_env_t env = {.loop = &r->loop, .conf = &r->conf, .up = &upcalls, .hub = r};

@@ -58,6 +58,8 @@ typedef struct rig_t {
 
 /* SSEHistory of the brokers that rig_start makes: 1000 and 3600 unless a test says otherwise. */
 extern int64_t rig_history_count, rig_history_seconds;
+/* SSEDurability likewise. */
+extern const char *rig_durability;
 
 /* A broker in state CONNECTED. */
 rig_t *rig_start(void);

@@ -26,6 +26,8 @@ int main(void)
     world = (world_t){.url = "local", .state_dir = dir};
     int failed = contract_publish_tests() + contract_history_tests() + contract_records_tests() +
                  contract_life_tests();
+    rig_durability = "full";
+    failed += contract_life_tests();
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     return failed ? 1 : 0;
 }
