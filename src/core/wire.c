@@ -3,6 +3,7 @@
  * message type serves both directions. No state; any thread, each on its own channels. */
 #include "core/wire.h"
 
+#include "core/crypto.h"
 #include "core/fdpass.h"
 
 #include <stdlib.h>
@@ -79,7 +80,8 @@ static const field_t reserved_fields[] = {
     STR(reserved.body, UINT32_MAX),
     END,
 };
-static const field_t attach_fields[] = {U64(attach.ticket), END};
+static const field_t attach_fields[] = {U64(attach.ticket), U32(attach.carriage),
+                                        STR(attach.tls, SSE_TLSSTATE_LEN), END};
 static const field_t release_fields[] = {U64(release.ticket), END};
 static const field_t admin_fields[] = {
     STR(admin.realm, SSE_REALM_MAX),     STR(admin.method, UINT32_MAX),
@@ -298,6 +300,13 @@ static void get_fields(reader_t *r, sse_wire_msg_t *msg)
     }
 }
 
+/* A stream is sealed exactly where there is a state to seal with. */
+static bool attach_is_whole(const sse_wire_attach_t *a)
+{
+    size_t want = a->carriage == SSE_CARRIED_TLS ? SSE_TLSSTATE_LEN : 0;
+    return a->carriage < SSE_CARRIAGES && a->tls.n == want;
+}
+
 apr_status_t sse_wire_decode(sse_str_t data, sse_wire_msg_t *out_msg)
 {
     reader_t r = {.p = (const unsigned char *)data.p, .n = data.n};
@@ -314,6 +323,8 @@ apr_status_t sse_wire_decode(sse_str_t data, sse_wire_msg_t *out_msg)
     get_fields(&r, &msg);
     if (msg.type == SSE_WIRE_RESERVE && msg.u.reserve.session.n != 0 &&
         msg.u.reserve.session.n != SSE_SESSION_HASH_LEN)
+        r.bad = true;
+    if (msg.type == SSE_WIRE_ATTACH && !attach_is_whole(&msg.u.attach))
         r.bad = true;
     if (r.bad || r.n != 0) {
         sse_wire_msg_clear(&msg);
@@ -357,6 +368,8 @@ apr_status_t sse_wire_send(int sock, const sse_wire_msg_t *msg, int fd, int time
         return APR_ENOSPC;
     sse_wire_encode(&out, &copy);
     rv = sse_fdpass_send(sock, sse_buf_slice(&out), &fd, fd >= 0 ? 1 : 0, timeout_ms);
+    if (msg->type == SSE_WIRE_ATTACH)
+        sse_crypto_wipe(out.p, out.n);
     sse_buf_clear(&out);
     if (file >= 0)
         close(file);
@@ -399,6 +412,7 @@ apr_status_t sse_wire_recv(int sock, size_t body_max, int timeout_ms, sse_wire_i
     if (rv != APR_SUCCESS)
         return rv;
     in.data = sse_strndup(raw, len);
+    in.data_len = len;
     rv = sse_wire_decode((sse_str_t){in.data, len}, &in.msg);
     if (rv == APR_SUCCESS)
         rv = settle_fds(&in, fds, n_fds, body_max);
@@ -406,6 +420,8 @@ apr_status_t sse_wire_recv(int sock, size_t body_max, int timeout_ms, sse_wire_i
         if (fds[i] >= 0)
             close(fds[i]);
     }
+    if (rv != APR_SUCCESS || in.msg.type == SSE_WIRE_ATTACH)
+        sse_crypto_wipe(raw, len);
     if (rv != APR_SUCCESS)
         sse_wire_in_clear(&in);
     else
@@ -420,6 +436,8 @@ void sse_wire_in_clear(sse_wire_in_t *in)
         close(in->fd);
     in->fd = -1;
     free(in->body);
+    if (in->data)
+        sse_crypto_wipe(in->data, in->data_len);
     free(in->data);
     in->body = in->data = NULL;
 }

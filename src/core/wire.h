@@ -19,8 +19,9 @@
 #define SSE_WIRE_H
 
 #include "core/buf.h"
+#include "core/tlsstate.h"
 
-#define SSE_WIRE_VERSION 1
+#define SSE_WIRE_VERSION 2
 
 typedef enum sse_wire_type_t {
     SSE_WIRE_HELLO = 1,
@@ -81,9 +82,20 @@ typedef struct sse_wire_reserved_t {
                        memory file */
 } sse_wire_reserved_t;
 
+/* How a stream is carried, for counting; the hub writes to a descriptor in every case. */
+typedef enum sse_carriage_t {
+    SSE_CARRIED_CLEAR,  /* the client's socket, as it is */
+    SSE_CARRIED_TLS,    /* the client's socket, and the hub seals TLS records */
+    SSE_CARRIED_RELAY,  /* one end of a socket pair; a thread of httpd pumps many of them */
+    SSE_CARRIED_PARKED, /* the same, but it has a thread of its own */
+    SSE_CARRIAGES
+} sse_carriage_t;
+
 typedef struct sse_wire_attach_t {
     uint64_t ticket;
-} sse_wire_attach_t; /* with exactly one descriptor: the client's socket */
+    uint32_t carriage; /* sse_carriage_t */
+    sse_str_t tls;     /* CARRIED_TLS: a packed sse_tlsstate_t; else empty */
+} sse_wire_attach_t;   /* with exactly one descriptor: where the hub is to write */
 
 typedef struct sse_wire_release_t {
     uint64_t ticket;
@@ -144,7 +156,8 @@ typedef struct sse_wire_in_t {
     int fd; /* ATTACH's and HELLO's descriptor; -1 if none. Taken by setting it to -1 */
     uid_t peer_uid;
     char *body; /* contents of the memory file, to which msg's body points */
-    char *data; /* the datagram */
+    char *data; /* the datagram, wiped when it is freed: it may hold keys */
+    size_t data_len;
 } sse_wire_in_t;
 
 /* Statuses of sse_fdpass_recv; nothing to clear on failure. body_max bounds a memory file. */

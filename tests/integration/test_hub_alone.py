@@ -110,16 +110,18 @@ def bad_datagrams():
     good = encode(RESERVE, 1, ("u32", 0), "default", "u", "", ("u64", 0), ("u64", 0), "127.0.0.1", "", ("u32", 0), ("u32", 0))
     rng = random.Random(7)
     yield b"x"
-    yield struct.pack("<HHI", 2, RESERVE, 1) + good[8:]
-    yield struct.pack("<HHI", 1, 0, 1)
-    yield struct.pack("<HHI", 1, 99, 1)
+    yield struct.pack("<HHI", VERSION + 1, RESERVE, 1) + good[8:]
+    yield struct.pack("<HHI", VERSION, 0, 1)
+    yield struct.pack("<HHI", VERSION, 99, 1)
     yield good[:-1]
     yield good + b"\0"
     yield good[:8] + b"\xff" * (len(good) - 8)
     yield encode(RESERVE, 1, ("u32", 0), "default", "u", "short session", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
     yield encode(RESERVE, 1, ("u32", 0), "default", "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0xFFFFFFFF), ("u32", 0))
     yield encode(RESERVE, 1, ("u32", 0), "r" * 1000, "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
-    yield encode(ATTACH, 1, ("u64", 1))  # without a descriptor
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 0), "")  # without a descriptor
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 1), "")  # to be sealed, with nothing to seal with
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 9), "")  # carried in a way that is none
     yield encode(HELLO, 1, ("u32", 1))
     for _ in range(30):
         broken = bytearray(good)

@@ -8,10 +8,11 @@ import os
 import socket
 import struct
 
-VERSION = 1
+VERSION = 2
 HELLO, RESERVE, RESERVED, ATTACH, RELEASE, ADMIN, ADMIN_REPLY = range(1, 8)
 OK, STALE, REFUSED, BUSY, UNAVAILABLE, POLL = range(6)
-GROUPS_KNOWN, ID_IN_QUERY, RESUME_USER, POLLED = 1, 2, 4, 8
+GROUPS_KNOWN, ID_IN_QUERY, RESUME_USER, POLLED, PARKS = 1, 2, 4, 8, 16
+CLEAR, TLS, RELAY, PARKED = range(4)
 
 _FDPASS_MAX = 48 * 1024
 _F_ADD_SEALS = 1033
@@ -111,9 +112,9 @@ class Channel:
             reserved.body = body
         return reserved
 
-    def attach(self, ticket, client):
+    def attach(self, ticket, client, carriage=CLEAR, tls=b""):
         self._number += 1
-        _send(self.sock, encode(ATTACH, self._number, ("u64", ticket)), [client.fileno()])
+        _send(self.sock, encode(ATTACH, self._number, ("u64", ticket), ("u32", carriage), tls), [client.fileno()])
 
     def release(self, ticket):
         self._number += 1

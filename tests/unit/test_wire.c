@@ -74,7 +74,9 @@ static void small_messages_make_the_round_trip(void **state)
         {.type = SSE_WIRE_RESERVED,
          .id = 2,
          .u.reserved = {SSE_RESERVED_POLL, 99, 30, SSE_STR("retry: 1\n\n")}},
-        {.type = SSE_WIRE_ATTACH, .id = 3, .u.attach = {0x8000000000000001}},
+        {.type = SSE_WIRE_ATTACH,
+         .id = 3,
+         .u.attach = {0x8000000000000001, SSE_CARRIED_PARKED, SSE_STR_NONE}},
         {.type = SSE_WIRE_RELEASE, .id = 4, .u.release = {2}},
         {.type = SSE_WIRE_ADMIN,
          .id = 5,
@@ -108,8 +110,96 @@ static void bytes_are_as_documented(void **state)
 
     sse_wire_encode(&b, &msg);
     assert_int_equal(b.n, 12);
-    assert_memory_equal(b.p, "\x01\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
+    assert_memory_equal(b.p, "\x02\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
     sse_buf_clear(&b);
+}
+
+static const sse_tlsstate_t tls_state = {.version = SSE_TLS_1_2,
+                                         .cipher = SSE_TLS_AES_128_GCM,
+                                         .max_fragment = 512,
+                                         .seq = 0x0102030405060708,
+                                         .key = "0123456789abcdef",
+                                         .iv = "abcdefghijkl"};
+
+static void a_tls_state_travels_with_the_stream_it_seals(void **state)
+{
+    unsigned char packed[SSE_TLSSTATE_LEN];
+    sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH, .u.attach = {5, SSE_CARRIED_TLS, SSE_STR_NONE}};
+    sse_wire_msg_t out;
+    sse_tlsstate_t read;
+    sse_buf_t b = {0};
+
+    sse_tlsstate_pack(&tls_state, packed);
+    in.u.attach.tls = (sse_str_t){(const char *)packed, sizeof(packed)};
+    sse_wire_encode(&b, &in);
+    assert_int_equal(sse_wire_decode(sse_buf_slice(&b), &out), APR_SUCCESS);
+    assert_int_equal(out.u.attach.carriage, SSE_CARRIED_TLS);
+    assert_int_equal(sse_tlsstate_unpack(out.u.attach.tls, &read), APR_SUCCESS);
+    assert_int_equal(read.version, SSE_TLS_1_2);
+    assert_int_equal(read.cipher, SSE_TLS_AES_128_GCM);
+    assert_int_equal(read.max_fragment, 512);
+    assert_true(read.seq == 0x0102030405060708);
+    assert_memory_equal(read.key, tls_state.key, sizeof(read.key));
+    assert_memory_equal(read.iv, tls_state.iv, sizeof(read.iv));
+    sse_wire_msg_clear(&out);
+    sse_buf_clear(&b);
+}
+
+static bool attaches(uint32_t carriage, sse_str_t tls)
+{
+    const sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH, .u.attach = {5, carriage, tls}};
+    sse_wire_msg_t out;
+    sse_buf_t b = {0};
+
+    sse_wire_encode(&b, &in);
+    apr_status_t rv = sse_wire_decode(sse_buf_slice(&b), &out);
+    if (rv == APR_SUCCESS)
+        sse_wire_msg_clear(&out);
+    sse_buf_clear(&b);
+    return rv == APR_SUCCESS;
+}
+
+static void a_stream_is_sealed_only_with_a_state(void **state)
+{
+    static const char whole[SSE_TLSSTATE_LEN];
+
+    assert_true(attaches(SSE_CARRIED_CLEAR, SSE_STR_NONE));
+    assert_true(attaches(SSE_CARRIED_PARKED, SSE_STR_NONE));
+    assert_true(attaches(SSE_CARRIED_TLS, (sse_str_t){whole, sizeof(whole)}));
+    assert_false(attaches(SSE_CARRIED_TLS, SSE_STR_NONE));
+    assert_false(attaches(SSE_CARRIED_TLS, (sse_str_t){whole, sizeof(whole) - 1}));
+    assert_false(attaches(SSE_CARRIED_RELAY, (sse_str_t){whole, sizeof(whole)}));
+    assert_false(attaches(SSE_CARRIAGES, SSE_STR_NONE));
+}
+
+static bool unpacks(sse_tlsstate_t state)
+{
+    unsigned char packed[SSE_TLSSTATE_LEN];
+    sse_tlsstate_t read;
+
+    sse_tlsstate_pack(&state, packed);
+    return sse_tlsstate_unpack((sse_str_t){(const char *)packed, sizeof(packed)}, &read) ==
+           APR_SUCCESS;
+}
+
+static void what_is_no_tls_state_is_refused(void **state)
+{
+    sse_tlsstate_t s = tls_state;
+
+    assert_true(unpacks(s));
+    s.version = 0x0302;
+    assert_false(unpacks(s));
+    s = tls_state;
+    s.cipher = 0;
+    assert_false(unpacks(s));
+    s.cipher = SSE_TLS_CHACHA20_POLY1305 + 1;
+    assert_false(unpacks(s));
+    s = tls_state;
+    s.max_fragment = SSE_TLS_FRAGMENT_MIN - 1;
+    assert_false(unpacks(s));
+    s.max_fragment = SSE_TLS_FRAGMENT_MAX + 1;
+    assert_false(unpacks(s));
+    assert_int_equal(sse_tlsstate_unpack(SSE_STR("short"), &s), APR_EINVAL);
 }
 
 static void no_truncated_message_decodes(void **state)
@@ -236,7 +326,7 @@ static void large_bodies_travel_in_memory_files(void **state)
 
 static void descriptors_come_with_their_messages_only(void **state)
 {
-    const sse_wire_msg_t attach = {.type = SSE_WIRE_ATTACH, .u.attach = {5}};
+    const sse_wire_msg_t attach = {.type = SSE_WIRE_ATTACH, .u.attach = {.ticket = 5}};
     const sse_wire_msg_t admin = {.type = SSE_WIRE_ADMIN, .u.admin = {.body = SSE_STR("{}")}};
     const sse_wire_msg_t release = {.type = SSE_WIRE_RELEASE, .u.release = {5}};
     sse_wire_in_t in;
@@ -273,6 +363,9 @@ int main(void)
         cmocka_unit_test(reserve_makes_the_round_trip),
         cmocka_unit_test(small_messages_make_the_round_trip),
         cmocka_unit_test(bytes_are_as_documented),
+        cmocka_unit_test(a_tls_state_travels_with_the_stream_it_seals),
+        cmocka_unit_test(a_stream_is_sealed_only_with_a_state),
+        cmocka_unit_test(what_is_no_tls_state_is_refused),
         cmocka_unit_test(no_truncated_message_decodes),
         cmocka_unit_test(versions_and_types_are_checked),
         cmocka_unit_test(limits_are_checked),
