@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "hub/hub.h"
 #include "hub/missed.h"
+#include "hub/tlsrecord.h"
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -184,6 +185,7 @@ static void on_missed(void *baton, apr_status_t status, const sse_buf_t *missed,
         sse_render_retry(&body,
                          (uint32_t)hub->conf.retry + jitter % ((uint32_t)hub->conf.retry / 2 + 1));
         sse_buf_str(&body, sse_buf_slice(missed));
+        hub->admission.polled++;
     } else {
         sse_buf_t end = {0};
         bool busy = t->verdict == SSE_RESERVED_BUSY;
@@ -360,21 +362,47 @@ uint64_t sse_admission_feed(sse_hub_t *hub, sse_str_t realm, sse_str_t address)
 
 /* ---- attaching ---- */
 
-void sse_admission_attach(sse_hub_t *hub, uint64_t id, int fd)
+/* What the worker brings along: how the stream is carried, and with what it is to be sealed. */
+static void settle_carriage(sse_hub_t *hub, sse_attach_t *a, const sse_wire_attach_t *attach)
 {
-    sse_ticket_t *t = ticket_take(hub, id);
+    sse_admission_t *adm = &hub->admission;
+    sse_tlsstate_t state;
+    a->carriage = (uint8_t)attach->carriage;
+    /* A worker that found out too late that the stream can only be parked asked for no place. */
+    if (attach->carriage == SSE_CARRIED_PARKED && !a->parked) {
+        a->parked = true;
+        if (adm->parked++ >= (uint64_t)hub->conf.parked_streams)
+            a->end = SSE_END_BUSY;
+    }
+    if (attach->carriage == SSE_CARRIED_TLS &&
+        sse_tlsstate_unpack(attach->tls, &state) == APR_SUCCESS) {
+        a->tls = sse_tlsrecord_create(&state);
+        sse_crypto_wipe(&state, sizeof state);
+    }
+}
+
+void sse_admission_attach(sse_hub_t *hub, const sse_wire_attach_t *attach, int fd)
+{
+    sse_ticket_t *t = ticket_take(hub, attach->ticket);
     if (!t) {
         close(fd);
         return;
     }
     sse_attach_t *a = t->attach;
     a->fd = fd;
-    if (hub->state != SSE_HUB_RUNNING) {
+    settle_carriage(hub, a, attach);
+    bool unsealed = a->carriage == SSE_CARRIED_TLS && !a->tls;
+    if (unsealed)
+        sse_log(SSE_LOG_ERR,
+                "SSE0600: a worker sent a TLS state that is none; the stream is ended");
+    if (hub->state != SSE_HUB_RUNNING || unsealed) {
         ticket_drop(t);
         return;
     }
     t->attach = NULL;
     free(t);
+    hub->admission.carried[a->carriage]++;
+    hub->admission.carried_ever[a->carriage]++;
     if (!a->feed) {
         sse_str_t realm = sse_str(a->realm);
         sse_presence_stream(&hub->presence, realm, 1);

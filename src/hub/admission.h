@@ -16,6 +16,8 @@ typedef struct sse_admission_t {
         *addresses; /* streams by client address, kept where SSEMaxStreamsPerHost is set */
     uint64_t next_ticket;
     uint64_t max_streams;
+    uint64_t carried[SSE_CARRIAGES], carried_ever[SSE_CARRIAGES]; /* streams, by sse_carriage_t */
+    uint64_t polled;                                              /* answers to polling clients */
     uint64_t parked; /* streams, and tickets for them, that hold a worker's thread */
 } sse_admission_t;
 
@@ -32,7 +34,7 @@ void sse_admission_source_closed(struct sse_hub_t *hub, const void *source);
 /* A ticket for a presence feed of the realm. */
 uint64_t sse_admission_feed(struct sse_hub_t *hub, sse_str_t realm, sse_str_t address);
 /* Takes fd in any case. */
-void sse_admission_attach(struct sse_hub_t *hub, uint64_t ticket, int fd);
+void sse_admission_attach(struct sse_hub_t *hub, const sse_wire_attach_t *attach, int fd);
 void sse_admission_release(struct sse_hub_t *hub, uint64_t ticket);
 /* A stream has ended. */
 void sse_admission_closed(struct sse_hub_t *hub, const unsigned char address[16], bool parked);

@@ -152,7 +152,7 @@ static bool take_message(channel_t *c, sse_wire_in_t *in)
     case SSE_WIRE_ATTACH:
         good = in->fd >= 0;
         if (good)
-            sse_admission_attach(hub, in->msg.u.attach.ticket, in->fd);
+            sse_admission_attach(hub, &in->msg.u.attach, in->fd);
         in->fd = -1;
         break;
     case SSE_WIRE_RELEASE:

@@ -65,6 +65,7 @@ static void take_notice(void *owner, sse_letter_t *letter)
         if (n->attach) /* it could not be opened */
             sse_interest_attach(hub, n->attach, false);
         sse_admission_closed(hub, n->address, n->parked);
+        hub->admission.carried[n->carriage]--;
         if (n->realm && !n->feed)
             sse_presence_stream(&hub->presence, sse_str(n->realm), -1);
         break;

@@ -81,6 +81,15 @@ static apr_status_t load(int argc, char **argv, sse_hubconf_t *conf, char *probl
     return rv;
 }
 
+/* Keys of clients' TLS connections pass through here: no core dump, and no other process of the
+ * same user may look in (ptrace(2), /proc). The leak checker could not look in either. */
+static void keep_memory_private(void)
+{
+#ifndef __SANITIZE_ADDRESS__
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     char problem[256] = "";
@@ -96,6 +105,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "sse-hub");
+    keep_memory_private();
     sse_log_sink_set(log_line, SSE_LOG_NOTICE);
     sse_hubconf_init(&conf);
     if (load(argc, argv, &conf, problem) != APR_SUCCESS) {

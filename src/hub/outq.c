@@ -120,16 +120,20 @@ void sse_outq_clear(sse_outq_t **qp)
     *qp = NULL;
 }
 
-void sse_outq_drop_unsent(sse_outq_t **qp)
+void sse_outq_drop_unsent(sse_outq_t **qp, size_t begun)
 {
     sse_outq_t *q = *qp;
     if (!q)
         return;
-    if (!q->head_sent) {
+    uint32_t kept = q->head_sent ? 1 : 0;
+    size_t held = kept ? item_bytes(item_at(q, 0)).n - q->head_sent : 0;
+    while (held < begun && kept < q->count)
+        held += item_bytes(item_at(q, kept++)).n;
+    if (!kept) {
         sse_outq_clear(qp);
         return;
     }
-    for (uint32_t i = 1; i < q->count; i++) {
+    for (uint32_t i = kept; i < q->count; i++) {
         const item_t *it = item_at(q, i);
         size_t n = item_bytes(it).n;
         q->bytes -= n;
@@ -137,7 +141,17 @@ void sse_outq_drop_unsent(sse_outq_t **qp)
             q->live_bytes -= n;
         item_release(it);
     }
-    q->count = 1;
+    q->count = kept;
+}
+
+uint64_t sse_outq_last_seq(const sse_outq_t *q, uint64_t none)
+{
+    for (uint32_t i = q ? q->count : 0; i > 0; i--) {
+        const item_t *it = item_at(q, i - 1);
+        if (it->kind != SSE_OUTQ_BLOCK)
+            return ((const sse_message_t *)it->owner)->pos.seq;
+    }
+    return none;
 }
 
 size_t sse_outq_bytes(const sse_outq_t *q)

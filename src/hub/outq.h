@@ -33,8 +33,11 @@ void sse_outq_message(sse_outq_t **q, sse_message_t *m,
                       sse_outq_kind_t kind);         /* takes a reference of its own */
 void sse_outq_block(sse_outq_t **q, sse_block_t *b); /* takes over the caller's reference */
 void sse_outq_clear(sse_outq_t **q);
-/* Drops all but a block of which bytes have already been sent. */
-void sse_outq_drop_unsent(sse_outq_t **q);
+/* Drops all but what has begun to be sent: a first item of which bytes are out, and the items that
+ * the first `begun` waiting bytes belong to. */
+void sse_outq_drop_unsent(sse_outq_t **q, size_t begun);
+/* The sequence number of the last message that waits; `none` if none does. */
+uint64_t sse_outq_last_seq(const sse_outq_t *q, uint64_t none);
 
 size_t sse_outq_bytes(const sse_outq_t *q);      /* waiting, of all kinds */
 size_t sse_outq_live_bytes(const sse_outq_t *q); /* waiting, of live messages */

@@ -4,6 +4,7 @@
 
 #include "core/buf.h"
 #include "core/log.h"
+#include "hub/tlsrecord.h"
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -79,6 +80,7 @@ void sse_attach_free(sse_attach_t *a)
     for (size_t i = 0; a->groups && i < a->record->n_memberships; i++)
         sse_record_unref(a->groups[i]);
     sse_record_unref(a->record);
+    sse_tlsrecord_destroy(a->tls);
     for (size_t i = 0; i < a->n_events; i++)
         free(a->events[i]);
     free(a->groups);
@@ -324,6 +326,7 @@ void sse_reactor_destroy(sse_reactor_t *r)
     free(r->lingering);
     free(r->sessions);
     sse_streamio_slab_free(r);
+    sse_tlssealer_destroy(r->sealer);
     sse_block_unref(r->heartbeat);
     free(r);
 }

@@ -44,8 +44,10 @@ typedef struct sse_attach_t {
     sse_order_t order;
     int fd;
     bool feed;
-    bool parked;        /* holds a worker's thread */
-    char *realm, *user; /* user NULL: anonymous */
+    bool parked;                 /* holds a worker's thread */
+    uint8_t carriage;            /* sse_carriage_t */
+    struct sse_tlsrecord_t *tls; /* for CARRIED_TLS */
+    char *realm, *user;          /* user NULL: anonymous */
     bool has_session;
     unsigned char session[SSE_SESSION_HASH_LEN];
     uint64_t session_expires; /* UNIX seconds, 0 = unknown */
@@ -62,7 +64,7 @@ typedef struct sse_attach_t {
     int end;         /* sse_end_reason_t: the stream was revoked before it came here; -1 = no */
 } sse_attach_t;
 
-void sse_attach_free(sse_attach_t *a); /* with fd and references */
+void sse_attach_free(sse_attach_t *a); /* with fd, TLS state and references */
 
 /* The answer to a NOTICE_HISTORY. Owned by the letter: messages hold references. */
 typedef struct sse_replay_t {
@@ -106,6 +108,7 @@ typedef struct sse_notice_t {
     bool online;                /* USER */
     bool feed;                  /* CLOSED: it was a presence feed */
     bool parked;                /* CLOSED: it held a worker's thread */
+    uint8_t carriage;           /* CLOSED */
     unsigned char address[16];  /* CLOSED */
     sse_stream_handle_t stream; /* HISTORY */
     sse_range_t *ranges;        /* HISTORY: one block with its names, freed with the notice */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of a reactor, by file: reactor.c (thread, letters, time), streamflow.c (what a stream
- * carries), streamuser.c (users and sessions), streamend.c (ends, time), streamio.c (slots, sockets,
- * bytes). All of it runs on the thread of the reactor. */
+ * carries), streamuser.c (users and sessions), streamend.c (ends, time), streamio.c (slots,
+ * sockets, bytes). All of it runs on the thread of the reactor. */
 #ifndef SSE_REACTOR_IMPL_H
 #define SSE_REACTOR_IMPL_H
 
@@ -9,7 +9,7 @@
 
 #define SSE_SLAB_CHUNK 256 /* streams allocated together */
 
-    struct sse_reactor_t {
+struct sse_reactor_t {
     sse_reactor_conf_t conf;
     uv_thread_t thread;
     uv_loop_t loop;
@@ -36,6 +36,7 @@
     bool finished; /* the last one is gone, handles are closing */
     uint32_t stop_at;
     sse_block_t *heartbeat;
+    struct sse_tlssealer_t *sealer; /* NULL until a stream needs it */
     sse_reactor_stats_t stats;
 };
 
@@ -55,11 +56,23 @@ void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes);
 /* Reports the last message that the network took for the stream's user (tcp(7), SIOCOUTQ). It lags
  * behind what was sent, never runs ahead. */
 void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s);
+/* Sends bytes as they are and counts them: bytes sent, 0 when the socket is full (then `blocked` is
+ * set), -1 when the connection is over. */
+ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, size_t n);
 /* Events of the epoll set. */
 void sse_streamio_poll(sse_reactor_t *r);
 /* Lets go of socket, queue and slot; streamflow's sse_streamflow_leave has been called. */
 void sse_streamio_close(sse_reactor_t *r, sse_stream_t *s);
 void sse_streamio_slab_free(sse_reactor_t *r);
+
+/* ---- streamtls.c ---- */
+
+/* From now on what the stream sends is sealed; takes over the state. */
+void sse_streamtls_attach(sse_reactor_t *r, sse_stream_t *s, struct sse_tlsrecord_t *tls);
+/* Seals and sends what waits, as much as the socket takes. False when the connection is over. */
+bool sse_streamtls_flush(sse_reactor_t *r, sse_stream_t *s);
+/* Says close_notify where that is possible and forgets the key. */
+void sse_streamtls_close(sse_reactor_t *r, sse_stream_t *s);
 
 /* ---- streamflow.c ---- */
 

@@ -36,6 +36,24 @@ static void add_threads(const sse_hub_t *hub, sse_buf_t *body)
     }
 }
 
+/* How streams reach their clients: those that are open, and all that ever were. */
+static void add_carriages(const sse_hub_t *hub, sse_buf_t *body)
+{
+    static const char *const names[SSE_CARRIAGES] = {
+        [SSE_CARRIED_CLEAR] = "clear",
+        [SSE_CARRIED_TLS] = "tls",
+        [SSE_CARRIED_RELAY] = "relayed",
+        [SSE_CARRIED_PARKED] = "parked",
+    };
+    const sse_admission_t *adm = &hub->admission;
+    sse_buf_cstr(body, "\"carried\":{");
+    for (size_t i = 0; i < SSE_CARRIAGES; i++)
+        sse_buf_printf(body, "%s\"%s\":{\"open\":%llu,\"ever\":%llu}", i ? "," : "", names[i],
+                       (unsigned long long)adm->carried[i],
+                       (unsigned long long)adm->carried_ever[i]);
+    sse_buf_printf(body, "},\"polled\":%llu", (unsigned long long)adm->polled);
+}
+
 void sse_route_status(sse_request_t *req)
 {
     sse_hub_t *hub = req->hub;
@@ -48,8 +66,10 @@ void sse_route_status(sse_request_t *req)
                    (unsigned long long)(uv_now(&hub->loop) - hub->started) / 1000,
                    hub->broker->driver->scheme, broker_state(hub));
     sse_json_quote(&body, sse_str(hub->broker_detail));
-    sse_buf_printf(&body, "},\"streams\":{\"open_or_reserved\":%llu,\"max\":%llu},\"threads\":[",
+    sse_buf_printf(&body, "},\"streams\":{\"open_or_reserved\":%llu,\"max\":%llu,",
                    get(&hub->streams), (unsigned long long)hub->admission.max_streams);
+    add_carriages(hub, &body);
+    sse_buf_cstr(&body, "},\"threads\":[");
     add_threads(hub, &body);
     sse_buf_printf(&body,
                    "],\"worker_channels\":%u,\"replays\":%u,\"counters\":{\"published\":%llu,"

@@ -30,12 +30,13 @@ typedef struct sse_stream_t {
     sse_source_t source; /* ?event= names */
     int fd;
     uint32_t slot, generation;
-    uint8_t state;      /* sse_stream_state_t */
-    uint8_t end_reason; /* sse_end_reason_t that `end_at` means */
-    bool feed : 1;      /* a presence feed, not a stream of events */
-    bool parked : 1;    /* holds a worker's thread */
-    bool asked : 1;     /* a history request is under way */
-    bool again : 1;     /* what was asked is too little: ask again when it comes */
+    uint8_t state;        /* sse_stream_state_t */
+    uint8_t end_reason;   /* sse_end_reason_t that `end_at` means */
+    bool feed : 1;        /* a presence feed, not a stream of events */
+    bool parked : 1;      /* holds a worker's thread */
+    uint8_t carriage : 2; /* sse_carriage_t */
+    bool asked : 1;       /* a history request is under way */
+    bool again : 1;       /* what was asked is too little: ask again when it comes */
     bool has_session : 1;
     bool blocked : 1; /* the socket took less than was offered; EPOLLOUT will tell */
     bool resumed : 1; /* the client came with a position that is good */
@@ -52,6 +53,7 @@ typedef struct sse_stream_t {
     uint64_t sent_seq;      /* the last message (or opening position) that the socket took whole */
     sse_message_t *pending; /* one message to send in this tick; the reactor holds the reference */
     sse_outq_t *outq;
+    struct sse_tlsrecord_t *tls; /* NULL: bytes go out as they are */
     sse_wheel_node_t timer;
     uint32_t sent_bytes;  /* all that the socket took, modulo 2^32 */
     uint32_t check_bytes; /* a point in sent_bytes, and the last message that was out by then */

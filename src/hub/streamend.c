@@ -5,6 +5,7 @@
 #include "core/buf.h"
 #include "core/crypto.h"
 #include "core/log.h"
+#include "hub/tlsrecord.h"
 #include <arpa/inet.h>
 
 /* Seconds that an ending stream gets for its last bytes. */
@@ -88,12 +89,12 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
             s->user ? (int)s->user->name_len : 1, s->user ? s->user->key + 1 : "-", address,
             sse_outq_bytes(s->outq));
         s->pending = NULL;
-        sse_outq_drop_unsent(&s->outq);
+        sse_outq_drop_unsent(&s->outq, s->tls ? sse_tlsrecord_begun(s->tls) : 0);
         atomic_fetch_add_explicit(&r->stats.ended_slow, 1, memory_order_relaxed);
     }
     /* What is queued goes out first, so the position at the end is that of the last message queued.
      */
-    uint64_t seq = reason == SSE_END_SLOW ? s->sent_seq : s->last_seq;
+    uint64_t seq = reason == SSE_END_SLOW ? sse_outq_last_seq(s->outq, s->sent_seq) : s->last_seq;
     sse_buf_t out = {0};
     uint32_t retry = end_retry(r, reason);
     if (retry || s->state == SSE_STREAM_OPENING)

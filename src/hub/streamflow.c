@@ -118,14 +118,19 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
         n->realm = sse_strndup(a->realm, strlen(a->realm));
         n->feed = a->feed;
         n->parked = a->parked;
+        n->carriage = a->carriage;
         sse_reactor_notice_post(r, n);
         sse_attach_free(a);
         return;
     }
+    if (a->tls)
+        sse_streamtls_attach(r, s, a->tls);
+    a->tls = NULL;
     s->realm = sse_subindex_realm_ref(&r->index, sse_str(a->realm));
     s->realm->epoch = a->pos.epoch;
     s->feed = a->feed;
     s->parked = a->parked;
+    s->carriage = a->carriage & 3;
     sse_stream_t **list = s->feed ? &s->realm->feeds : &s->realm->streams;
     s->realm_next = *list;
     if (*list)
@@ -175,6 +180,7 @@ void sse_streamflow_leave(sse_reactor_t *r, sse_stream_t *s)
     memcpy(n->address, s->address, sizeof n->address);
     n->feed = s->feed;
     n->parked = s->parked;
+    n->carriage = s->carriage;
     sse_reactor_notice_post(r, n);
     sse_subindex_stream_clear(&r->index, &s->source);
     if (s->has_session)

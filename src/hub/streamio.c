@@ -4,6 +4,7 @@
 #include "hub/reactor_impl.h"
 
 #include "core/buf.h"
+#include "hub/tlsrecord.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -142,6 +143,8 @@ void sse_streamio_close(sse_reactor_t *r, sse_stream_t *s)
     if (s->dirty)
         unlink_dirty(r, s);
     sse_wheel_remove(&s->timer);
+    if (s->tls)
+        sse_streamtls_close(r, s);
     sse_outq_clear(&s->outq);
     s->pending = NULL;
     /* httpd's worker may hold its copy of the descriptor a moment longer: say so to epoll and to
@@ -177,8 +180,7 @@ void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes)
     sse_streamio_dirty(r, s);
 }
 
-/* Bytes sent, 0 when the socket is full, -1 when the connection is over. */
-static ssize_t send_some(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, size_t n)
+ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, size_t n)
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
@@ -216,7 +218,7 @@ static bool flush_pending(sse_reactor_t *r, sse_stream_t *s)
     ssize_t sent = 0;
     if (!s->blocked) {
         struct iovec iov = {(char *)m->frame.p, m->frame.n};
-        sent = send_some(r, s, &iov, 1);
+        sent = sse_streamio_send(r, s, &iov, 1);
         if (sent < 0)
             return false;
     }
@@ -235,7 +237,7 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
     while (s->outq && !s->blocked) {
         struct iovec iov[IOV_MAX_HERE];
         size_t n = sse_outq_peek(s->outq, iov, IOV_MAX_HERE);
-        ssize_t sent = send_some(r, s, iov, n);
+        ssize_t sent = sse_streamio_send(r, s, iov, n);
         if (sent < 0)
             return false;
         uint64_t before = s->sent_seq;
@@ -247,7 +249,9 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
 
 void sse_streamio_flush(sse_reactor_t *r, sse_stream_t *s)
 {
-    bool alive = s->pending ? flush_pending(r, s) : flush_queue(r, s);
+    bool alive = s->tls       ? sse_streamtls_flush(r, s)
+                 : s->pending ? flush_pending(r, s)
+                              : flush_queue(r, s);
     if (!alive)
         sse_streamio_close(r, s);
     else
@@ -262,6 +266,8 @@ void sse_streamio_flush_dirty(sse_reactor_t *r)
         s->dirty = false;
         sse_streamio_flush(r, s);
     }
+    if (r->sealer)
+        sse_tlssealer_rest(r->sealer);
 }
 
 /* Whatever a client says after its request means nothing here. False at its end of file or when it
@@ -290,8 +296,10 @@ static void handle_event(sse_reactor_t *r, const struct epoll_event *ev)
     sse_stream_t *s = sse_streamio_find(r, handle);
     if (!s)
         return;
+    /* TLS: what the client says cannot be read here, and some of it (a request, a KeyUpdate) would
+     * ask for an answer. */
     if (ev->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP) ||
-        (ev->events & EPOLLIN && !read_away(s))) {
+        (ev->events & EPOLLIN && (!read_away(s) || s->tls))) {
         sse_streamio_close(r, s);
         return;
     }

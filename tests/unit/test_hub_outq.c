@@ -77,16 +77,45 @@ static void test_drop_unsent(void **state)
     for (uint64_t i = 1; i <= 5; i++)
         push(&q, &model, i, 100, SSE_OUTQ_LIVE);
     take(&q, &model, &taken, 10, &seq);
-    sse_outq_drop_unsent(&q);
+    assert_int_equal(sse_outq_last_seq(q, 77), 5);
+    sse_outq_drop_unsent(&q, 0);
+    assert_int_equal(sse_outq_last_seq(q, 77), 1);
     /* The rest of the first stays: its beginning is with the client. */
     take(&q, &model, &taken, 100000, &seq);
     assert_null(q);
     assert_int_equal(seq, 1);
 
     push(&q, &model, 6, 100, SSE_OUTQ_LIVE);
-    sse_outq_drop_unsent(&q);
+    sse_outq_drop_unsent(&q, 0);
     assert_null(q);
+    assert_int_equal(sse_outq_last_seq(q, 77), 77);
     sse_buf_clear(&model);
+}
+
+/* What a record under way covers stays, whole messages of it, also behind a part that is out. */
+static void test_drop_keeps_what_is_begun(void **state)
+{
+    for (size_t out = 0; out <= 10; out += 10) {
+        sse_outq_t *q = NULL;
+        sse_buf_t model = {0};
+        size_t taken = 0;
+        uint64_t seq = 0;
+        for (uint64_t i = 1; i <= 5; i++)
+            push(&q, &model, i, 100, SSE_OUTQ_LIVE);
+        size_t each = model.n / 5;
+        if (out)
+            take(&q, &model, &taken, out, &seq);
+        sse_outq_drop_unsent(&q, 2 * each - out + 1);
+        assert_int_equal(sse_outq_last_seq(q, 0), 3);
+        assert_int_equal(sse_outq_bytes(q), 3 * each - out);
+        assert_int_equal(sse_outq_live_bytes(q), 3 * each - out);
+        sse_outq_drop_unsent(&q, each - out);
+        assert_int_equal(sse_outq_last_seq(q, 0), 1);
+        take(&q, &model, &taken, 100000, &seq);
+        assert_null(q);
+        assert_int_equal(seq, 1);
+        sse_buf_clear(&model);
+    }
 }
 
 int main(void)
@@ -94,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_drop_unsent),
+        cmocka_unit_test(test_drop_keeps_what_is_begun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
