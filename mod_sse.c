@@ -8,13 +8,16 @@
 #include "httpd/handler_stream.h"
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
+#include "httpd/relay.h"
 #include "httpd/sections.h"
 #include "httpd/supervisor.h"
+#include "httpd/tls.h"
 
 static void child_init(apr_pool_t *pool, server_rec *s)
 {
     sse_hublink_child_init(pool, sse_supervisor_rendezvous());
     sse_authn_child_init(pool, s);
+    sse_relay_child_init(pool);
 }
 
 static void register_hooks(apr_pool_t *pool)
@@ -26,6 +29,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_stream, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_admin, NULL, NULL, APR_HOOK_MIDDLE);
+    sse_relay_register_hooks();
+    sse_tls_register_hooks();
 }
 
 module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) sse_module = {

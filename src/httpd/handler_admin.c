@@ -8,7 +8,6 @@
 #include "httpd/config.h"
 #include "httpd/handoff.h"
 #include "httpd/hublink.h"
-#include "httpd/park.h"
 #include "httpd/reply.h"
 #include "httpd/sections.h"
 
@@ -154,8 +153,7 @@ static int answer_reply(request_rec *r, sse_answer_t *answer)
         sse_handoff_set_head(r);
         return sse_handoff_send(r, SSE_STR_NONE);
     }
-    return sse_handoff_possible(r) ? sse_handoff_stream(r, answer, reply->ticket)
-                                   : sse_park_stream(r, answer, reply->ticket);
+    return sse_handoff_stream(r, answer, reply->ticket, sse_handoff_choose(r));
 }
 
 static sse_str_t header_of(const request_rec *r, const char *name)

@@ -12,7 +12,6 @@
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
 #include "httpd/origin.h"
-#include "httpd/park.h"
 #include "httpd/reply.h"
 #include "httpd/sections.h"
 #include "httpd/streamquery.h"
@@ -160,8 +159,6 @@ static void fill_reserve(request_rec *r, const sse_dir_conf_t *conf, const sse_c
     } else if (query->resume_user) {
         req->flags |= SSE_RESERVE_RESUME_USER;
     }
-    if (!sse_handoff_possible(r))
-        req->flags |= SSE_RESERVE_PARKED;
     req->n_events = (uint32_t)query->n_events;
     req->events = query->events;
     req->looked_up = caller->looked_up;
@@ -182,13 +179,12 @@ static void fill_reserve(request_rec *r, const sse_dir_conf_t *conf, const sse_c
     req->n_groups = (uint32_t)who->n_groups;
 }
 
-static int answer_reserved(request_rec *r, sse_answer_t *answer)
+static int answer_reserved(request_rec *r, sse_answer_t *answer, sse_carriage_t carriage)
 {
     const sse_wire_reserved_t *reserved = &answer->in.msg.u.reserved;
     switch ((sse_wire_verdict_t)reserved->verdict) {
     case SSE_RESERVED_OK:
-        return sse_handoff_possible(r) ? sse_handoff_stream(r, answer, reserved->ticket)
-                                       : sse_park_stream(r, answer, reserved->ticket);
+        return sse_handoff_stream(r, answer, reserved->ticket, carriage);
     case SSE_RESERVED_REFUSED:
         return sse_reply_text(r, HTTP_FORBIDDEN, "Streams of this user are refused for now.");
     case SSE_RESERVED_BUSY:
@@ -206,11 +202,13 @@ static int answer_reserved(request_rec *r, sse_answer_t *answer)
 
 /* From an identity to an answer; GO_ON when the identity is out of date. */
 static int reserve(request_rec *r, const sse_dir_conf_t *conf, const sse_caller_t *caller,
-                   const sse_streamquery_t *query)
+                   const sse_streamquery_t *query, sse_carriage_t carriage)
 {
     sse_wire_msg_t msg = {.id = 0};
     sse_answer_t answer = {.channel = NULL};
     fill_reserve(r, conf, caller, query, &msg);
+    if (carriage == SSE_CARRIED_PARKED)
+        msg.u.reserve.flags |= SSE_RESERVE_PARKED;
     apr_status_t rv =
         sse_hublink_call(&msg, SSE_WIRE_RESERVED, true, SSE_HUBLINK_RESERVE_MS, &answer);
     if (rv != APR_SUCCESS) {
@@ -219,13 +217,14 @@ static int reserve(request_rec *r, const sse_dir_conf_t *conf, const sse_caller_
     }
     int rc = GO_ON;
     if (answer.in.msg.u.reserved.verdict != SSE_RESERVED_STALE)
-        rc = answer_reserved(r, &answer);
+        rc = answer_reserved(r, &answer, carriage);
     sse_hublink_done(&answer);
     return rc;
 }
 
 static int open_stream(request_rec *r, const sse_dir_conf_t *conf, const sse_streamquery_t *query)
 {
+    sse_carriage_t carriage = sse_handoff_choose(r);
     for (int attempt = 0; attempt < STALE_MAX; attempt++) {
         sse_caller_t caller;
         int rc = identify(r, conf, attempt > 0, &caller);
@@ -236,7 +235,7 @@ static int open_stream(request_rec *r, const sse_dir_conf_t *conf, const sse_str
             return sse_handoff_send(r, SSE_STR_NONE);
         }
         if (rc == GO_ON)
-            rc = reserve(r, conf, &caller, query);
+            rc = reserve(r, conf, &caller, query, carriage);
         if (rc != GO_ON)
             return rc;
     }

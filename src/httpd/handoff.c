@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hand-off of a clear HTTP/1.x stream. httpd writes the head and lets go of the socket without
- * shutting it down: a connection that is marked aborted is only closed, and the hub's descriptor
- * keeps the socket open. */
+/* The ways a stream is carried. Where the socket itself is given away, httpd writes the head and
+ * lets go of the socket without shutting it down: a connection that is marked aborted is only
+ * closed, and the hub's descriptor keeps the socket open. */
 #include "httpd/handoff.h"
 
 #include "core/crypto.h"
 #include "core/render.h"
 #include "httpd/config.h"
+#include "httpd/park.h"
+#include "httpd/relay.h"
+#include "httpd/socketpair.h"
+#include "httpd/tls.h"
 
 #include <apr_portable.h>
 #include <apr_strings.h>
@@ -14,6 +18,7 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_ssl.h>
+#include <unistd.h>
 #include <util_filter.h>
 
 /* Clients come back 10 to 20 s after a fault of which nobody knows how long it lasts. */
@@ -28,6 +33,8 @@ static const char *const body_filters[] = {"byterange", "content_length", "rate_
 /* Filters of the connection that leave its bytes alone. */
 static const char *const plain_connection_filters[] = {"core", "log_input_output", "reqtimeout"};
 
+static const char *const tls_filters[] = {"ssl/tls filter", "ssl/tls coalescing filter"};
+
 static bool is_named(const ap_filter_t *f, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -36,18 +43,39 @@ static bool is_named(const ap_filter_t *f, const char *const *names, size_t n)
     return false;
 }
 
-bool sse_handoff_possible(const request_rec *r)
+/* The first filter of the connection that changes or holds bytes; NULL when there is none. */
+static const ap_filter_t *find_obstacle(const conn_rec *c, bool tls)
 {
-    const conn_rec *c = r->connection;
-    if (c->master || r->main || ap_ssl_conn_is_ssl((conn_rec *)c) || r->proto_num >= 2000)
-        return false;
     for (const ap_filter_t *f = c->output_filters; f; f = f->next)
-        if (!is_named(f, plain_connection_filters, SSE_ARRAY_LEN(plain_connection_filters))) {
-            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "no hand-off past the filter \"%s\"",
-                          f->frec->name);
-            return false;
-        }
-    return true;
+        if (!is_named(f, plain_connection_filters, SSE_ARRAY_LEN(plain_connection_filters)) &&
+            !(tls && is_named(f, tls_filters, SSE_ARRAY_LEN(tls_filters))))
+            return f;
+    return NULL;
+}
+
+/* Where the socket cannot be given away, an MPM that suspends connections still holds no thread. */
+static sse_carriage_t second_best(void)
+{
+    return sse_relay_possible() ? SSE_CARRIED_RELAY : SSE_CARRIED_PARKED;
+}
+
+sse_carriage_t sse_handoff_choose(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    if (c->master || r->main || r->proto_num >= 2000)
+        return SSE_CARRIED_PARKED;
+    bool tls = ap_ssl_conn_is_ssl(c);
+    const ap_filter_t *obstacle = find_obstacle(c, tls);
+    if (obstacle) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "no hand-off past the filter \"%s\"",
+                      obstacle->frec->name);
+        return second_best();
+    }
+    const char *problem = tls ? sse_tls_problem(r) : NULL;
+    if (!problem)
+        return tls ? SSE_CARRIED_TLS : SSE_CARRIED_CLEAR;
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "no hand-off of this TLS connection: %s", problem);
+    return second_best();
 }
 
 void sse_handoff_strip_filters(request_rec *r)
@@ -106,8 +134,9 @@ int sse_handoff_send_unavailable(request_rec *r)
 }
 
 /* The head is out, but the hub did not take the socket: the client is told within the stream. */
-static int end_in_body(request_rec *r)
+static int hub_went_away(request_rec *r, apr_status_t why)
 {
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, why, r, "the hub went away before the hand-off");
     sse_buf_t body = {0};
     uint32_t ms;
     render_unavailable(&body, &ms);
@@ -119,25 +148,87 @@ static int end_in_body(request_rec *r)
 static bool write_head(request_rec *r)
 {
     conn_rec *c = r->connection;
-    return ap_rflush(r) >= 0 && !c->aborted && !c->data_in_output_filters;
+    /* An HTTP/2 stream shares its connection: what it holds back is nobody else's to count. */
+    return ap_rflush(r) >= 0 && !c->aborted && (c->master || !c->data_in_output_filters);
 }
 
-int sse_handoff_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket)
+/* False when the TLS connection turned out not to be one that can be given away: nothing has been
+ * sent to the hub then. */
+static bool give_socket(request_rec *r, sse_answer_t *answer, uint64_t ticket, sse_tls_hand_t *hand,
+                        int *out_rc)
 {
     conn_rec *c = r->connection;
-    int client = -1;
+    int client;
+    sse_tlsstate_t state;
+    unsigned char packed[SSE_TLSSTATE_LEN];
+    sse_wire_attach_t attach = {.ticket = ticket, .carriage = SSE_CARRIED_CLEAR};
+    apr_status_t rv = apr_os_sock_get(&client, ap_get_conn_socket(c));
+    if (hand && rv == APR_SUCCESS) {
+        rv = sse_tls_finish(hand, SSE_STR("\r\n\r\n"), &state);
+        if (rv == APR_SUCCESS) {
+            sse_tlsstate_pack(&state, packed);
+            attach.carriage = SSE_CARRIED_TLS;
+            attach.tls = (sse_str_t){(const char *)packed, sizeof(packed)};
+        }
+        sse_crypto_wipe(&state, sizeof(state));
+    }
+    if (rv != APR_SUCCESS)
+        return false;
+    rv = sse_hublink_attach(answer, &attach, client);
+    if (hand)
+        sse_crypto_wipe(packed, sizeof(packed));
+    if (rv != APR_SUCCESS) {
+        *out_rc = hub_went_away(r, rv);
+        return true;
+    }
+    /* From here on the socket is the hub's: httpd must not write to it nor shut it down, whatever
+     * happens. */
+    if (hand)
+        sse_tls_let_go(hand);
+    c->aborted = 1;
+    *out_rc = OK;
+    return true;
+}
+
+static int relay(request_rec *r, sse_answer_t *answer, uint64_t ticket)
+{
+    int rc;
+    apr_status_t rv = sse_relay_start(r, answer, ticket, &rc);
+    return rv == APR_SUCCESS ? rc : hub_went_away(r, rv);
+}
+
+static int park(request_rec *r, sse_answer_t *answer, uint64_t ticket)
+{
+    int pair[2];
+    const sse_wire_attach_t attach = {.ticket = ticket, .carriage = SSE_CARRIED_PARKED};
+    apr_status_t rv = sse_socketpair_open(pair);
+    if (rv != APR_SUCCESS)
+        return hub_went_away(r, rv);
+    rv = sse_hublink_attach(answer, &attach, pair[1]);
+    close(pair[1]);
+    sse_hublink_done(answer);
+    int rc = rv == APR_SUCCESS ? sse_park_pump(r, pair[0]) : hub_went_away(r, rv);
+    close(pair[0]);
+    return rc;
+}
+
+int sse_handoff_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket,
+                       sse_carriage_t carriage)
+{
+    int rc = OK;
     sse_handoff_set_head(r);
-    if (!write_head(r) || apr_os_sock_get(&client, ap_get_conn_socket(c)) != APR_SUCCESS) {
+    sse_tls_hand_t *hand = carriage == SSE_CARRIED_TLS ? sse_tls_begin(r) : NULL;
+    if (!write_head(r)) {
         sse_hublink_release(answer, ticket);
-        c->aborted = 1;
+        r->connection->aborted = 1;
         return OK;
     }
-    apr_status_t rv = sse_hublink_attach(answer, ticket, client);
-    if (rv != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r, "the hub went away before the hand-off");
-        return end_in_body(r);
+    if (carriage == SSE_CARRIED_CLEAR || carriage == SSE_CARRIED_TLS) {
+        if (give_socket(r, answer, ticket, hand, &rc))
+            return rc;
+        carriage = second_best();
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "no hand-off of this connection: its next record cannot be told");
     }
-    /* From here on the socket is the hub's: httpd must not write to it nor shut it down. */
-    c->aborted = 1;
-    return OK;
+    return carriage == SSE_CARRIED_RELAY ? relay(r, answer, ticket) : park(r, answer, ticket);
 }

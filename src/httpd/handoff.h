@@ -8,9 +8,11 @@
 
 #include <httpd.h>
 
-/* True when the client's socket itself can be given away: HTTP/1.x, nothing between httpd's filters
- * and the network that changes bytes. */
-bool sse_handoff_possible(const request_rec *r);
+/* How the stream of this request would best be carried: the client's socket itself where nothing
+ * between httpd's filters and the network changes bytes but TLS that can be handed over, a relay
+ * where a connection can be suspended, else a thread. Looks at the client's input once; to be
+ * called once a request. */
+sse_carriage_t sse_handoff_choose(request_rec *r);
 
 /* Takes every filter off the response that could change or hold its body (compression,
  * substitution, caching, ranges); what makes or edits the head stays. */
@@ -19,9 +21,12 @@ void sse_handoff_strip_filters(request_rec *r);
 /* Sets the head of an event stream and that the connection ends with it. */
 void sse_handoff_set_head(request_rec *r);
 
-/* Writes the head and hands the socket to the hub under `ticket`. What the handler is to return.
- * The ticket is given back when the head could not be written. answer stays the caller's. */
-int sse_handoff_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket);
+/* Writes the head and gives the hub the client's socket, or a socket of its own that httpd pumps
+ * on, under `ticket`. What the handler is to return, for a parked stream when it is over. The
+ * ticket is given back when the head could not be written. answer stays the caller's, but may be
+ * done with. */
+int sse_handoff_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket,
+                       sse_carriage_t carriage);
 
 /* Writes a whole event-stream response of bytes at hand. */
 int sse_handoff_send(request_rec *r, sse_str_t body);

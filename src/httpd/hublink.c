@@ -169,11 +169,11 @@ apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool 
     }
 }
 
-apr_status_t sse_hublink_attach(sse_answer_t *answer, uint64_t ticket, int client)
+apr_status_t sse_hublink_attach(sse_answer_t *answer, const sse_wire_attach_t *attach, int fd)
 {
-    sse_wire_msg_t msg = {.type = SSE_WIRE_ATTACH, .u.attach.ticket = ticket};
+    sse_wire_msg_t msg = {.type = SSE_WIRE_ATTACH, .u.attach = *attach};
     msg.id = ++answer->channel->last_id;
-    return sse_wire_send(answer->channel->fd, &msg, client, SSE_HUBLINK_RESERVE_MS);
+    return sse_wire_send(answer->channel->fd, &msg, fd, SSE_HUBLINK_RESERVE_MS);
 }
 
 void sse_hublink_release(sse_answer_t *answer, uint64_t ticket)

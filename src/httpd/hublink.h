@@ -30,8 +30,9 @@ void sse_hublink_child_init(apr_pool_t *child_pool, int rendezvous);
 apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool repeatable,
                               int timeout_ms, sse_answer_t *out);
 
-/* Hands the client's socket over: success is the point after which it is the hub's. */
-apr_status_t sse_hublink_attach(sse_answer_t *answer, uint64_t ticket, int client);
+/* Hands a descriptor over: success is the point after which it, and what it leads to, is the hub's.
+ * On failure the hub has got nothing. */
+apr_status_t sse_hublink_attach(sse_answer_t *answer, const sse_wire_attach_t *attach, int fd);
 /* Gives the ticket back. */
 void sse_hublink_release(sse_answer_t *answer, uint64_t ticket);
 /* Gives the channel to the next request; a second time does nothing. */

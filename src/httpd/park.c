@@ -3,7 +3,6 @@
 #include "httpd/park.h"
 
 #include "httpd/config.h"
-#include "httpd/handoff.h"
 
 #include <ap_mpm.h>
 #include <apr_portable.h>
@@ -49,7 +48,7 @@ static bool write_block(request_rec *r, const char *block, size_t n)
     return rv == APR_SUCCESS && !c->aborted;
 }
 
-static void pump(request_rec *r, int hub)
+int sse_park_pump(request_rec *r, int hub)
 {
     char block[BLOCK];
     int client = -1;
@@ -61,27 +60,7 @@ static void pump(request_rec *r, int hub)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
         if (n <= 0 || !write_block(r, block, (size_t)n))
-            return;
+            break;
     }
-}
-
-int sse_park_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
-        sse_hublink_release(answer, ticket);
-        return sse_handoff_send_unavailable(r);
-    }
-    apr_status_t rv = sse_hublink_attach(answer, ticket, pair[1]);
-    close(pair[1]);
-    sse_hublink_done(answer);
-    if (rv != APR_SUCCESS) {
-        close(pair[0]);
-        return sse_handoff_send_unavailable(r);
-    }
-    sse_handoff_set_head(r);
-    if (ap_rflush(r) >= 0)
-        pump(r, pair[0]);
-    close(pair[0]);
     return OK;
 }

@@ -5,12 +5,10 @@
 #ifndef SSE_HTTPD_PARK_H
 #define SSE_HTTPD_PARK_H
 
-#include "httpd/hublink.h"
-
 #include <httpd.h>
 
-/* Writes the head, hands one end of a socket pair to the hub under `ticket` and pumps until either
- * side ends. answer is done with before the pumping begins. What the handler is to return. */
-int sse_park_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket);
+/* The head is out, `hub` is httpd's end of a socket pair: pumps until either side ends. hub stays
+ * the caller's. What the handler is to return. */
+int sse_park_pump(request_rec *r, int hub);
 
 #endif

@@ -6,6 +6,7 @@ Content-Length or in chunks is understood; a stream must end by close.
 """
 
 import socket
+import ssl
 import time
 
 from event_parser import EventParser
@@ -37,8 +38,10 @@ class Head:
 class Connection:
     """One client socket; every wait has a limit and fails the test when it passes."""
 
-    def __init__(self, address, timeout=10.0, source=None, rcvbuf=None):
+    def __init__(self, address, timeout=10.0, source=None, rcvbuf=None, tls=None, server_name="localhost"):
+        """tls: an ssl.SSLContext, or None for a clear connection."""
         self.timeout = timeout
+        self.cut = False  # TLS: the end came without close_notify
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX)
         else:
@@ -49,6 +52,8 @@ class Connection:
             self.sock.bind((source, 0))
         self.sock.settimeout(timeout)
         self.sock.connect(address)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name)
         self.buffer = b""
         self.eof = False
 
@@ -65,8 +70,9 @@ class Connection:
             chunk = self.sock.recv(65536)
         except socket.timeout:
             raise AssertionError("nothing came in time") from None
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             chunk = b""
+            self.cut = True
         if not chunk:
             self.eof = True
         return chunk
@@ -159,9 +165,9 @@ class Answer:
         return self.body.decode("utf-8")
 
 
-def fetch(address, method="GET", target="/", headers=None, body=b"", version="1.1", timeout=10.0):
+def fetch(address, method="GET", target="/", headers=None, body=b"", version="1.1", timeout=10.0, tls=None, server_name="localhost"):
     """One request on a connection of its own."""
-    with Connection(address, timeout) as c:
+    with Connection(address, timeout, tls=tls, server_name=server_name) as c:
         c.send(request_bytes(method, target, [("Connection", "close")] + as_pairs(headers), version, body))
         head = c.read_head()
         return Answer(head, b"" if method == "HEAD" else c.read_body(head))
@@ -170,9 +176,12 @@ def fetch(address, method="GET", target="/", headers=None, body=b"", version="1.
 class EventStream:
     """A client of one stream. `head` is the answer's; events come by next() and those not yet asked for wait in order."""
 
-    def __init__(self, address, target="/events", headers=None, version="1.1", timeout=10.0, source=None, rcvbuf=None):
+    def __init__(
+        self, address, target="/events", headers=None, version="1.1", timeout=10.0, source=None, rcvbuf=None, connection=None, **tls
+    ):
+        """connection: one on which something was asked before; else one of its own is made, `tls` as Connection takes it."""
         self.timeout = timeout
-        self.connection = Connection(address, timeout, source, rcvbuf)
+        self.connection = connection or Connection(address, timeout, source, rcvbuf, **tls)
         self.parser = EventParser()
         self.raw = b""
         self._taken = 0
