@@ -150,6 +150,6 @@ def subscription_deleted(sender: Any, instance: Any, using: str, **kwargs: Any) 
 
 def members_of_user_model() -> Optional[Any]:
     """The table between users and groups, None if the user model has no groups."""
-    field = getattr(get_user_model(), "groups", None)
+    field: Any = getattr(get_user_model(), "groups", None)
     rel = getattr(field, "rel", None)
     return field.through if rel is not None and rel.model is Group and hasattr(field, "through") else None

@@ -148,60 +148,66 @@ def publish_now(messages: List[Message], on_commit: Optional[bool], using: Optio
         return [None] * len(messages)
 
 
+def publish(
+    event: str,
+    data: Any = None,
+    users: Any = None,
+    groups: Any = None,
+    key: Optional[str] = None,
+    ttl: Optional[int] = None,
+    *,
+    raw: bool = False,
+    replace: Optional[str] = None,
+    on_commit: Optional[bool] = None,
+    using: Optional[str] = None,
+) -> Optional[str]:
+    """Publishes to the event's subscribers, or with ``users`` / ``groups`` to exactly those.
+
+    users, groups: objects, primary keys or names; one, or any iterable (a queryset too). An empty list: to nobody.
+    key: repeating a publish with the same key within the history age returns the first id and delivers nothing.
+    ttl: seconds after which the message is no longer replayed.
+    raw: ``data`` is a string whose own characters are sent, not its JSON form.
+    replace: takes the place in history of the earlier message with the same event, value and addressees.
+    on_commit: None follows ``SSE_ON_COMMIT`` (True): inside a transaction, publish when it commits.
+
+    Returns the message's id once the broker has accepted it; None if it waits for a commit or was lost silently.
+    """
+    message = make_message(event, data, users=users, groups=groups, key=key, ttl=ttl, raw=raw, replace=replace)
+    if message.users == [] and not message.groups or message.groups == [] and not message.users:
+        return None  # addressed to nobody
+    return publish_now([message], on_commit, using)[0]
+
+
+def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
+    """Publishes several in one request, all or none: each item has the arguments of ``publish`` by name. Returns their ids."""
+    items = list(messages)
+    if any("everyone" in item for item in items):
+        raise InvalidData("a broadcast cannot be one of several: call Events.broadcast")
+    return publish_now([make_message(**item) for item in items], on_commit, using)
+
+
+def broadcast(
+    event: str,
+    data: Any = None,
+    *,
+    key: Optional[str] = None,
+    ttl: Optional[int] = None,
+    raw: bool = False,
+    replace: Optional[str] = None,
+    on_commit: Optional[bool] = None,
+    using: Optional[str] = None,
+) -> Optional[str]:
+    """Publishes to every open stream of the realm."""
+    message = make_message(event, data, key=key, ttl=ttl, raw=raw, replace=replace, everyone=True)
+    return publish_now([message], on_commit, using)[0]
+
+
 class Events:
     """Publishing, without an instance: ``Events.publish("invoice:paid", {"id": 7}, users=[user])``."""
 
-    @staticmethod
-    def publish(
-        event: str,
-        data: Any = None,
-        users: Any = None,
-        groups: Any = None,
-        key: Optional[str] = None,
-        ttl: Optional[int] = None,
-        *,
-        raw: bool = False,
-        replace: Optional[str] = None,
-        on_commit: Optional[bool] = None,
-        using: Optional[str] = None,
-    ) -> Optional[str]:
-        """Publishes to the event's subscribers, or with ``users`` / ``groups`` to exactly those.
-
-        users, groups: objects, primary keys or names; one, or any iterable (a queryset too). An empty list: to nobody.
-        key: repeating a publish with the same key within the history age returns the first id and delivers nothing.
-        ttl: seconds after which the message is no longer replayed.
-        raw: ``data`` is a string whose own characters are sent, not its JSON form.
-        replace: takes the place in history of the earlier message with the same event, value and addressees.
-        on_commit: None follows ``SSE_ON_COMMIT`` (True): inside a transaction, publish when it commits.
-
-        Returns the message's id once the broker has accepted it; None if it waits for a commit or was lost silently.
-        """
-        message = make_message(event, data, users=users, groups=groups, key=key, ttl=ttl, raw=raw, replace=replace)
-        if message.users == [] and not message.groups or message.groups == [] and not message.users:
-            return None  # addressed to nobody
-        return publish_now([message], on_commit, using)[0]
-
-    @staticmethod
-    def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
-        """Publishes several in one request, all or none: each item has the arguments of ``publish`` by name. Returns their ids."""
-        return publish_now([make_message(**item) for item in messages], on_commit, using)
-
-    @staticmethod
-    def broadcast(
-        event: str,
-        data: Any = None,
-        *,
-        key: Optional[str] = None,
-        ttl: Optional[int] = None,
-        raw: bool = False,
-        replace: Optional[str] = None,
-        on_commit: Optional[bool] = None,
-        using: Optional[str] = None,
-    ) -> Optional[str]:
-        """Publishes to every open stream of the realm."""
-        message = make_message(event, data, key=key, ttl=ttl, raw=raw, replace=replace, everyone=True)
-        return publish_now([message], on_commit, using)[0]
-
-    apublish = staticmethod(sync_to_async(publish.__func__))
-    apublish_many = staticmethod(sync_to_async(publish_many.__func__))
-    abroadcast = staticmethod(sync_to_async(broadcast.__func__))
+    publish = staticmethod(publish)
+    publish_many = staticmethod(publish_many)
+    broadcast = staticmethod(broadcast)
+    apublish = staticmethod(sync_to_async(publish))
+    apublish_many = staticmethod(sync_to_async(publish_many))
+    abroadcast = staticmethod(sync_to_async(broadcast))

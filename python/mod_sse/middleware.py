@@ -5,8 +5,10 @@ Put it before ``SessionMiddleware``: it then sees the session after that has sav
 login, a changed password) so that subscriptions tied to the session go on.
 """
 
+import asyncio
 from typing import Any, Callable, Dict, Optional
 
+import asgiref.sync
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -18,10 +20,8 @@ from .names import session_id
 from .sessions import mirror, pass_on
 from .transport import call_quietly
 
-try:
-    from asgiref.sync import iscoroutinefunction  # asgiref 3.6: also knows what Django marks as one
-except ImportError:
-    from asyncio import iscoroutinefunction
+# asgiref 3.6 knows what Django marks as a coroutine function, too.
+iscoroutinefunction: Callable[[Any], bool] = getattr(asgiref.sync, "iscoroutinefunction", asyncio.iscoroutinefunction)
 
 
 def stored_entry(request: HttpRequest) -> Optional[Dict[str, Any]]:
@@ -70,26 +70,22 @@ def remember_id(request: HttpRequest, entry: Dict[str, Any], now: str) -> None:
 
 @sync_and_async_middleware
 def EventsMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:  # noqa: N802 (named like a class, as Django's are)
-    if iscoroutinefunction(get_response):
+    def middleware(request: HttpRequest) -> HttpResponse:
+        token = current_request.set(request)
+        try:
+            response = get_response(request)
+            follow_session(request, response)
+            return response
+        finally:
+            current_request.reset(token)
 
-        async def middleware(request: HttpRequest) -> HttpResponse:
-            token = current_request.set(request)
-            try:
-                response = await get_response(request)
-                await sync_to_async(follow_session)(request, response)
-                return response
-            finally:
-                current_request.reset(token)
+    async def amiddleware(request: HttpRequest) -> HttpResponse:
+        token = current_request.set(request)
+        try:
+            response = await get_response(request)
+            await sync_to_async(follow_session)(request, response)
+            return response
+        finally:
+            current_request.reset(token)
 
-    else:
-
-        def middleware(request: HttpRequest) -> HttpResponse:
-            token = current_request.set(request)
-            try:
-                response = get_response(request)
-                follow_session(request, response)
-                return response
-            finally:
-                current_request.reset(token)
-
-    return middleware
+    return amiddleware if iscoroutinefunction(get_response) else middleware

@@ -16,6 +16,8 @@ def owners() -> Iterator[Tuple[Dict[str, str], List[str]]]:
     """Each user and group that has rows, with its events."""
     from .models import Subscription
 
+    owner: Any
+    events: List[str]
     for name in ("user_id", "group"):
         rows = Subscription.objects.exclude(**{f"{name}__isnull": True}).order_by(name, "event").values_list(name, "event")
         owner, events = None, []

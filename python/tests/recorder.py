@@ -4,7 +4,6 @@
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from mod_sse import events
 from mod_sse.devserver.hub import DevHub
 from mod_sse.devserver.transport import DevTransport
 from mod_sse.transport import override_transport

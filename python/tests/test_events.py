@@ -67,6 +67,8 @@ class Publish(RecorderMixin, TransactionTestCase):
         self.assertEqual([item["event"] for item in body], ["a", "b"])
         with self.assertRaises(InvalidEvent):
             Events.publish_many([{"event": "a"}, {"event": "b b"}])
+        with self.assertRaises(InvalidData):
+            Events.publish_many([{"event": "a", "everyone": True}])
         self.assertEqual(len(self.sent()), 1)
         self.assertEqual(Events.publish_many([]), [])
 
