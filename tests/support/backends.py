@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL and Redis servers of the test run's own, on temporary directories and free loopback ports."""
+"""PostgreSQL, Redis and memcached servers of the test run's own, on temporary directories and free loopback ports."""
 
 import os
 import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 
 from ports import free_port
@@ -102,3 +103,36 @@ class RedisServer:
     def remove(self):
         self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class MemcachedServer:
+    def __init__(self):
+        self.port = free_port()
+        self.process = None
+        self.start()
+
+    def start(self):
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        self.process = subprocess.Popen(
+            ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", *user],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._ready, 15, "memcached is ready")
+
+    def _ready(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(15)
+        self.process = None
+
+    def remove(self):
+        self.stop()

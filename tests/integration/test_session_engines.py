@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every session engine, with sessions that Django 3.2, 4.2 and 5.2 themselves wrote into real stores: each opens a stream with
+the right user and groups, and none does after logout. One httpd with a location and a realm for each store."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+
+import pytest
+from backends import MemcachedServer, RedisServer
+from event_stream import EventStream
+from stage import RUN_AS, TOP, give
+from waiting import wait_until
+
+VERSIONS = ("3.2", "4.2", "5.2")
+SECRET = "the secret of these sessions"
+
+
+class Site:
+    """Django of one version, its stores, and an httpd that reads them."""
+
+    def __init__(self, httpd, version, redis, memcached):
+        self.httpd = httpd
+        self.version = version
+        # Copies that httpd's user may read, wherever this clone stands.
+        self.path = [httpd.stage.path / "python"]
+        if version != "3.2":
+            self.path.insert(0, httpd.stage.path / ("django-" + version))
+        self.state = httpd.dir / "site"
+        self.state.mkdir()
+        (self.state / "site.json").write_text(json.dumps({"redis": redis.port, "memcached": memcached.port}))
+        give(self.state)
+        self.config = self.run("prepare")
+        self.sessions = self.locations()
+        (httpd.dir / "session.keys").write_text(SECRET + "\n")
+        (httpd.dir / "django.json").write_text(self.config)
+
+    def python(self, *arguments):
+        env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(map(str, self.path)), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        done = subprocess.run(["/usr/bin/python3", *arguments], capture_output=True, text=True, timeout=120, env=env, **self.user())
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @staticmethod
+    def user():
+        if os.geteuid() != 0:
+            return {}
+        entry = pwd.getpwnam(RUN_AS)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+    def run(self, command):
+        """Runs the writer with this Django as httpd's user, from a copy that the user may read."""
+        return self.python(str(self.httpd.stage.path / "session_writer.py"), str(self.state), command)
+
+    def locations(self):
+        code = (
+            "import json, sys; sys.path.insert(0, %r); import session_writer as w\n"
+            "print(json.dumps({n: s[3] for n, s in w.stores(%r, json.load(open(%r))).items()}))"
+            % (str(self.httpd.stage.path), str(self.state), str(self.state / "site.json"))
+        )
+        return json.loads(self.python("-c", code))
+
+    def start(self):
+        places = "".join(
+            """
+<Location /events/{name}>
+    SetHandler sse-stream
+    SSERealm {name}
+    SSESession {session}
+    SSESecretKeyFile "{{dir}}/session.keys"
+    SSEDjangoConfig "{{dir}}/django.json"
+    SSESessionCache 0
+</Location>
+<Location /sse-admin/{name}>
+    SetHandler sse-admin
+    SSERealm {name}
+    SSEAdminKeyFile "{{dir}}/keys"
+</Location>
+""".format(name=name, session=session)
+            for name, session in self.sessions.items()
+        )
+        self.httpd.configure(server='DBDriver sqlite3\nDBDParams "%s/site.sqlite3"\n' % self.state, locations=places).start()
+        return self
+
+    def stream(self, name, cookie):
+        return EventStream(self.httpd.address, "/events/" + name, headers={"Cookie": "sessionid=" + cookie}, timeout=30)
+
+    def status(self, name, cookie):
+        with self.stream(name, cookie) as s:
+            return s.status
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def site(request, make_shared_httpd, stage):
+    version = request.param
+    if version != "3.2":
+        subprocess.run([str(TOP / "script" / "fetch-django"), version], check=True, capture_output=True, timeout=600)
+        shutil.copytree(TOP / "build" / "django" / version, stage.path / ("django-" + version), ignore_dangling_symlinks=True)
+    redis, memcached = RedisServer(), MemcachedServer()
+    request.addfinalizer(redis.remove)
+    request.addfinalizer(memcached.remove)
+    writer = stage.path / "session_writer.py"
+    writer.write_text((TOP / "tests" / "support" / "session_writer.py").read_text())
+    site = Site(make_shared_httpd(), version, redis, memcached)
+    site.redis, site.memcached = redis, memcached
+    return site.start()
+
+
+def test_every_store(site):
+    cookies = json.loads(site.run("log-in"))
+    assert set(cookies) == set(site.sessions) and len(cookies) >= 7
+    for name, cookie in cookies.items():
+        with site.stream(name, cookie) as s:
+            assert s.status == 200, name
+            s.opened()
+            admin = site.httpd.admin("/sse-admin/" + name)
+            assert wait_until(lambda: admin.get("/presence/users")["users"], 5, name) == ["1"], name
+            assert admin.get("/presence/groups/editors")["online"] == ["1"], name
+            admin.publish("to:group", 7, groups=["größe & <co>"])
+            s.expect("to:group", "7")
+        other = [n for n in cookies if n != name]
+        if name == "signed_cookies":
+            assert site.status("db", cookie) == 403
+        else:
+            assert site.status("signed_cookies", cookie) == 403
+            assert site.status(name, cookies[other[0]][::-1]) == 403
+    site.run("log-out")
+    for name, cookie in cookies.items():
+        # A cookie that is the session cannot be taken back (docs/sessions.md).
+        assert site.status(name, cookie) == (200 if name == "signed_cookies" else 403), name
+
+
+def test_cache_away(site):
+    """Redis or memcached away: a passing fault with `cache`, the database instead with `cached_db`; both come back."""
+    cookies = json.loads(site.run("log-in"))
+    site.httpd.log.allow("SSE0506|SSE0120")
+    cached = [n for n, s in site.sessions.items() if s.startswith("cache ") and ("redis:" in s or "memcached:" in s)]
+    cached_db = [n for n, s in site.sessions.items() if s.startswith("cached_db ")]
+    assert cached and cached_db
+    site.redis.stop()
+    site.memcached.stop()
+    for name in cached:
+        with site.stream(name, cookies[name]) as s:
+            assert s.status == 200
+            end = s.rest(30)[-1]
+            assert end.type == "stream-end" and json.loads(end.data) == {"reason": "unavailable"}, name
+    for name in cached_db:
+        with site.stream(name, cookies[name]) as s:
+            assert s.status == 200
+            s.opened()
+    site.redis.start()
+    site.memcached.start()
+    cookies = json.loads(site.run("log-in"))
+    for name in cached + cached_db:
+        with site.stream(name, cookies[name]) as s:
+            assert s.status == 200
+            s.opened()
