@@ -118,8 +118,9 @@ apr_status_t sse_lookup_decode(sse_lookup_t *l, sse_str_t salt, sse_str_t text,
     sse_str_t payload;
     int64_t when = 0;
 
-    /* Twice what may come out, in base64: nothing that large is honest. */
-    if (text.n > 4 * (size_t)SSE_SESSION_DATA_MAX)
+    /* Base64 of the most that may come out is a third larger: nothing of twice the size is honest.
+     */
+    if (text.n > 2 * (size_t)SSE_SESSION_DATA_MAX)
         goto bad;
     if (sse_signing_loads(&keys, salt, text, l->pool, &payload, &when) != APR_SUCCESS) {
         if (out_time || !keys.legacy_sha1 ||

@@ -90,13 +90,16 @@ static const char *user_sql(const dialect_t *d, const sse_django_t *dj, apr_pool
 static const char *query_sql(const sse_session_conf_t *conf, const dialect_t *d, sse_query_t query,
                              apr_pool_t *pool)
 {
+    const char *table;
+
     switch (query) {
     case SSE_QUERY_SESSION:
         return session_sql(d, conf->django, pool);
     case SSE_QUERY_USER:
         return user_sql(d, conf->django, pool);
-    case SSE_QUERY_CACHE:
-        return cache_sql(d, conf->argument + sizeof CACHE_TABLE_SCHEME - 1, pool);
+    case SSE_QUERY_CACHE: /* without its "?prefix=…" */
+        table = conf->argument + sizeof CACHE_TABLE_SCHEME - 1;
+        return cache_sql(d, apr_pstrmemdup(pool, table, strcspn(table, "?")), pool);
     }
     return NULL;
 }

@@ -236,6 +236,14 @@ static void database_cache(void **state)
     assert_int_equal(who.session_expires, 1750000000);
     world_resolve(&world, &conf, FIXTURE_COOKIE, 1750000000000000, &who);
     assert_false(who.has_session);
+    /* the table is the same with another prefix and version */
+    world_sql(&world, "UPDATE cache_table SET cache_key = "
+                      "'site:2:django.contrib.sessions.cache" FIXTURE_KEY "'");
+    world_resolve(&world, &conf, FIXTURE_COOKIE, 1749999999999999, &who);
+    assert_false(who.has_session);
+    fixture_site(&world, &conf, SSE_ENGINE_CACHE, "db:cache_table?prefix=site&version=2");
+    world_resolve(&world, &conf, FIXTURE_COOKIE, 1749999999999999, &who);
+    assert_true(who.has_session);
 }
 
 /* A table that is gone, or whose rights are: the store is away, the user is not logged out; and

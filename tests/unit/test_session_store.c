@@ -8,6 +8,11 @@
 #include "session/store.h"
 
 #include <apr_strings.h>
+#include <pthread.h>
+
+/* More at once than idle connections are kept. */
+#define THREADS 24
+#define LOOKUPS 50
 
 static world_t world;
 
@@ -261,6 +266,51 @@ static void restart(void **state)
     assert_int_equal(fixture_look_up(&world, &conf, NULL), SSE_WHO_USER);
 }
 
+typedef struct worker_t {
+    pthread_t thread;
+    const sse_session_conf_t *conf;
+    int good;
+} worker_t;
+
+/* Look-ups as a worker of httpd makes them: a pool of its own for each. */
+static void *work(void *arg)
+{
+    worker_t *w = arg;
+
+    for (int i = 0; i < LOOKUPS; i++) {
+        const sse_session_request_t req = {.now = apr_time_now()};
+        sse_lookup_t l = {.conf = w->conf, .req = &req};
+        sse_loaded_t loaded;
+
+        if (apr_pool_create(&l.pool, NULL) != APR_SUCCESS)
+            break;
+        if (sse_engine_cache_load(&l, SSE_STR(FIXTURE_KEY), &loaded) == APR_SUCCESS &&
+            loaded.data.field[SSE_KEY_USER].type == SSE_FIELD_STRING &&
+            sse_str_eq(loaded.data.field[SSE_KEY_USER].s, SSE_STR("1")))
+            w->good++;
+        apr_pool_destroy(l.pool);
+    }
+    return NULL;
+}
+
+static void threads(void **state)
+{
+    worker_t workers[THREADS];
+    sse_session_conf_t conf;
+
+    world_redis_flush(&world);
+    world_redis_set(&world, FIXTURE_CACHE_KEY, fixture_pickle(&world), 0);
+    fixture_site(&world, &conf, SSE_ENGINE_CACHE, redis_url(""));
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (worker_t){.conf = &conf};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_int_equal(workers[i].good, LOOKUPS);
+    }
+}
+
 static void wrong_type(void **state)
 {
     sse_session_conf_t conf;
@@ -388,6 +438,7 @@ int main(void)
         cmocka_unit_test_teardown(database_and_socket, clear_test),
         cmocka_unit_test_teardown(passwords, clear_test),
         cmocka_unit_test_teardown(restart, clear_test),
+        cmocka_unit_test_teardown(threads, clear_test),
         cmocka_unit_test_teardown(wrong_type, clear_test),
         cmocka_unit_test_teardown(cached_db_without_cache, clear_test),
         cmocka_unit_test_teardown(memcached, clear_test),
