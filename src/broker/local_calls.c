@@ -160,9 +160,6 @@ static void call_disconnect(sse_broker_t *b, sse_str_t realm, char kind, sse_str
     sse_local_submit(local_of(b), job);
 }
 
-/* Everything passes by here anyway, so there is nothing to be asked for. */
-static void call_interest(sse_broker_t *b, sse_str_t realm, sse_channel_t channel, bool on) {}
-
 static void call_cursors(sse_broker_t *b, sse_str_t realm, const sse_cursor_t *cursors, size_t n,
                          sse_done_fn cb, void *baton)
 {
@@ -201,7 +198,7 @@ const sse_broker_driver_t sse_local_driver = {
     .members = call_members,
     .forget = call_forget,
     .disconnect = call_disconnect,
-    .interest = call_interest,
+    .interest = NULL, /* everything passes by here anyway */
     .cursors = call_cursors,
     .tracking = call_tracking,
 };

@@ -173,6 +173,7 @@ static void on_second(uv_timer_t *timer)
     sse_admission_expire(hub);
     sse_revocations_expire(&hub->revocations);
     tell_streams(hub);
+    sse_memory_tidy(&hub->memory);
 }
 
 /* ---- the beginning ---- */

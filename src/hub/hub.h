@@ -9,6 +9,7 @@
 #include "core/hubconf.h"
 #include "hub/admission.h"
 #include "hub/interest.h"
+#include "hub/memory.h"
 #include "hub/presence.h"
 #include "hub/reactor.h"
 #include "hub/replay.h"
@@ -42,6 +43,7 @@ typedef struct sse_hub_t {
     struct sse_channels_t *channels;
     struct sse_adminsock_t *adminsock;
     sse_hub_counters_t counters;
+    sse_memory_t memory;
     uv_timer_t second;
     uv_poll_t parent;
     uv_signal_t term, interrupt;

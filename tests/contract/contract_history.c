@@ -147,7 +147,7 @@ static void no_history_is_a_gap_for_whoever_was_away(void **state)
     rig_history_count = 0;
     rig_t *r = rig_start();
     sse_str_t realm = rig_realm();
-    r->broker->driver->interest(r->broker, realm, EVENT("e"), true);
+    rig_interest(r, realm, EVENT("e"), true);
     uint64_t first = rig_send(r, realm, EVENT("e"), "1");
     uint64_t second = rig_send(r, realm, EVENT("e"), "2");
     rig_wait_messages(r, 2);
@@ -329,7 +329,7 @@ static void a_replay_joins_without_hole_or_double_while_publishing_goes_on(void 
 
     r = rig_start();
     j = (join_t){.rig = r, .realm = realm, .left = READERS * 10 + 5};
-    r->broker->driver->interest(r->broker, j.realm, EVENT("e"), true);
+    rig_interest(r, j.realm, EVENT("e"), true);
     uv_prepare_init(&r->loop, &j.pump);
     j.pump.data = &j;
     uv_prepare_start(&j.pump, pump);

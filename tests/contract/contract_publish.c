@@ -19,7 +19,7 @@ static void messages_come_as_published_and_rendered(void **state)
                           .data = SSE_STR("{\"n\": 12345678901234567890}\nsecond"),
                           .channels = channels,
                           .n_channels = 3};
-    r->broker->driver->interest(r->broker, realm, channels[0], true);
+    rig_interest(r, realm, channels[0], true);
     assert_int_equal(rig_publish(r, realm, &item, 1), APR_SUCCESS);
     assert_int_equal(r->n_published, 1);
     assert_false(r->published[0].repeated);
@@ -48,7 +48,7 @@ static void sequence_numbers_grow_in_the_order_of_calls(void **state)
     rig_t *r = rig_start();
     sse_str_t realm = rig_realm();
     sse_channel_t event = EVENT("tick");
-    r->broker->driver->interest(r->broker, realm, event, true);
+    rig_interest(r, realm, event, true);
     uint64_t last = 0;
     for (int i = 0; i < 50; i++) {
         uint64_t seq = rig_send(r, realm, event, "1");
@@ -76,8 +76,8 @@ static void a_batch_is_accepted_as_one(void **state)
     sse_str_t realm = rig_realm();
     sse_channel_t a = EVENT("a"), b = EVENT("b");
     sse_publish_t items[100];
-    r->broker->driver->interest(r->broker, realm, a, true);
-    r->broker->driver->interest(r->broker, realm, b, true);
+    rig_interest(r, realm, a, true);
+    rig_interest(r, realm, b, true);
     for (size_t i = 0; i < 100; i++)
         items[i] = to(i % 2 ? &b : &a, i % 2 ? "b" : "a", "{}");
     assert_int_equal(rig_publish(r, realm, items, 100), APR_SUCCESS);
@@ -95,7 +95,7 @@ static void a_clash_in_a_batch_publishes_nothing(void **state)
     sse_channel_t event = EVENT("e");
     sse_publish_t first = to(&event, "e", "1");
     first.key = SSE_STR("k");
-    r->broker->driver->interest(r->broker, realm, event, true);
+    rig_interest(r, realm, event, true);
     assert_int_equal(rig_publish(r, realm, &first, 1), APR_SUCCESS);
     uint64_t seq = r->published[0].pos.seq;
     sse_publish_t items[] = {to(&event, "e", "2"), to(&event, "e", "3"), to(&event, "e", "other")};
@@ -122,7 +122,7 @@ static void a_key_makes_a_repeat_harmless(void **state)
     sse_channel_t event = EVENT("e"), other = EVENT("f");
     sse_publish_t item = to(&event, "e", "{\"a\":1}");
     item.key = SSE_STR("order-17");
-    r->broker->driver->interest(r->broker, realm, event, true);
+    rig_interest(r, realm, event, true);
     assert_int_equal(rig_publish(r, realm, &item, 1), APR_SUCCESS);
     sse_pos_t first = r->published[0].pos;
     assert_int_equal(rig_publish(r, realm, &item, 1), APR_SUCCESS);

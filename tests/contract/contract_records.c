@@ -13,7 +13,7 @@ static const char session_b_bytes[SSE_SESSION_HASH_LEN] = "session b, which is 3
 /* Users and groups with a stream here: their changes must be told. */
 static void care_for(rig_t *r, sse_str_t realm, sse_channel_t channel)
 {
-    r->broker->driver->interest(r->broker, realm, channel, true);
+    rig_interest(r, realm, channel, true);
 }
 
 static void an_anonymous_connect_gives_the_position(void **state)

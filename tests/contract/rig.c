@@ -318,6 +318,12 @@ static sse_str_t *strs(const char *const *names, size_t n)
     return list;
 }
 
+void rig_interest(rig_t *r, sse_str_t realm, sse_channel_t channel, bool on)
+{
+    if (r->broker->driver->interest)
+        r->broker->driver->interest(r->broker, realm, channel, on);
+}
+
 apr_status_t rig_publish(rig_t *r, sse_str_t realm, const sse_publish_t *items, size_t n)
 {
     CALL(r, publish, realm, items, n, on_published);

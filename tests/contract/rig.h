@@ -86,6 +86,9 @@ sse_str_t rig_realm(void);
 #define BROADCAST ((sse_channel_t){SSE_CHANNEL_BROADCAST, SSE_STR_NONE})
 #define NO_SESSION SSE_STR_NONE
 
+/* Tells a driver that wants to know. */
+void rig_interest(rig_t *r, sse_str_t realm, sse_channel_t channel, bool on);
+
 /* ---- calls that wait for their answer; it stands in the rig afterwards ---- */
 
 apr_status_t rig_publish(rig_t *r, sse_str_t realm, const sse_publish_t *items, size_t n);
