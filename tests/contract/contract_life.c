@@ -217,11 +217,11 @@ static void calls_made_while_it_starts_are_carried_out(void **state)
 int contract_life_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_restart_keeps_everything),
-        cmocka_unit_test(superseded_messages_stay_superseded),
-        cmocka_unit_test(every_pending_call_is_answered_once_when_it_stops),
-        cmocka_unit_test(it_can_be_stopped_while_it_starts),
-        cmocka_unit_test(calls_made_while_it_starts_are_carried_out),
+        contract_test(a_restart_keeps_everything),
+        contract_test(superseded_messages_stay_superseded),
+        contract_test(every_pending_call_is_answered_once_when_it_stops),
+        contract_test(it_can_be_stopped_while_it_starts),
+        contract_test(calls_made_while_it_starts_are_carried_out),
     };
     return cmocka_run_group_tests_name("contract: life", tests, NULL, NULL);
 }

@@ -233,17 +233,17 @@ static void realms_do_not_meet(void **state)
 int contract_publish_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_come_as_published_and_rendered),
-        cmocka_unit_test(sequence_numbers_grow_in_the_order_of_calls),
-        cmocka_unit_test(a_message_to_nobody_gets_an_id),
-        cmocka_unit_test(a_batch_is_accepted_as_one),
-        cmocka_unit_test(a_clash_in_a_batch_publishes_nothing),
-        cmocka_unit_test(a_key_makes_a_repeat_harmless),
-        cmocka_unit_test(a_key_repeated_within_a_batch_counts_once),
-        cmocka_unit_test(keys_do_not_depend_on_the_order_of_addressees),
-        cmocka_unit_test(replace_takes_the_place_of_the_earlier_message),
-        cmocka_unit_test(replace_leaves_other_addressees_alone),
-        cmocka_unit_test(realms_do_not_meet),
+        contract_test(messages_come_as_published_and_rendered),
+        contract_test(sequence_numbers_grow_in_the_order_of_calls),
+        contract_test(a_message_to_nobody_gets_an_id),
+        contract_test(a_batch_is_accepted_as_one),
+        contract_test(a_clash_in_a_batch_publishes_nothing),
+        contract_test(a_key_makes_a_repeat_harmless),
+        contract_test(a_key_repeated_within_a_batch_counts_once),
+        contract_test(keys_do_not_depend_on_the_order_of_addressees),
+        contract_test(replace_takes_the_place_of_the_earlier_message),
+        contract_test(replace_leaves_other_addressees_alone),
+        contract_test(realms_do_not_meet),
     };
     return cmocka_run_group_tests_name("contract: publish", tests, NULL, NULL);
 }

@@ -325,19 +325,19 @@ static void tracking_counts_what_waits(void **state)
 int contract_records_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_anonymous_connect_gives_the_position),
-        cmocka_unit_test(a_subscription_begins_where_it_was_made),
-        cmocka_unit_test(changes_are_told_once_and_in_order_with_messages),
-        cmocka_unit_test(a_session_subscription_lasts_as_long_as_the_session),
-        cmocka_unit_test(a_session_that_ran_out_takes_its_subscriptions_along),
-        cmocka_unit_test(group_subscriptions_come_with_the_members_connect),
-        cmocka_unit_test(groups_named_at_connect_are_the_truth),
-        cmocka_unit_test(members_change_at_once),
-        cmocka_unit_test(a_block_stands_in_the_record),
-        cmocka_unit_test(a_forgotten_user_leaves_nothing),
-        cmocka_unit_test(a_forgotten_event_is_a_gap),
-        cmocka_unit_test(a_forgotten_group_loses_its_members),
-        cmocka_unit_test(tracking_counts_what_waits),
+        contract_test(an_anonymous_connect_gives_the_position),
+        contract_test(a_subscription_begins_where_it_was_made),
+        contract_test(changes_are_told_once_and_in_order_with_messages),
+        contract_test(a_session_subscription_lasts_as_long_as_the_session),
+        contract_test(a_session_that_ran_out_takes_its_subscriptions_along),
+        contract_test(group_subscriptions_come_with_the_members_connect),
+        contract_test(groups_named_at_connect_are_the_truth),
+        contract_test(members_change_at_once),
+        contract_test(a_block_stands_in_the_record),
+        contract_test(a_forgotten_user_leaves_nothing),
+        contract_test(a_forgotten_event_is_a_gap),
+        contract_test(a_forgotten_group_loses_its_members),
+        contract_test(tracking_counts_what_waits),
     };
     return cmocka_run_group_tests_name("contract: records", tests, NULL, NULL);
 }

@@ -13,6 +13,9 @@
 int64_t rig_history_count = 1000, rig_history_seconds = 3600;
 const char *rig_durability = "normal";
 
+/* Brokers that are running. */
+static unsigned running;
+
 /* ---- upcalls ---- */
 
 static void on_message(void *hub, sse_message_t *m)
@@ -129,6 +132,16 @@ sse_str_t rig_realm(void)
     return sse_str(name);
 }
 
+int rig_set_up(void **state)
+{
+    rig_history_count = 1000;
+    rig_history_seconds = 3600;
+    if (running && world.renew)
+        world.renew();
+    running = 0;
+    return 0;
+}
+
 rig_t *rig_start_until(sse_broker_state_t state)
 {
     char problem[256] = "";
@@ -147,6 +160,7 @@ rig_t *rig_start_until(sse_broker_state_t state)
     r->state = SSE_BROKER_STARTING;
     if (sse_broker_create(&env, world.url, &r->broker, problem) != APR_SUCCESS)
         fail_msg("%s", problem);
+    running++;
     rig_wait_state(r, state);
     return r;
 }
@@ -193,6 +207,7 @@ void rig_stop(rig_t *r)
 
 void rig_dispose(rig_t *r)
 {
+    running--;
     forget_answer(r);
     for (size_t i = 0; i < r->n_messages; i++)
         sse_message_unref(r->messages[i]);

@@ -14,6 +14,8 @@
 typedef struct world_t {
     char *url;       /* what SSEBroker would say */
     char *state_dir; /* a directory of the program's own */
+    /* Makes both anew: a test failed and its broker still runs. NULL where that does no harm. */
+    void (*renew)(void);
 } world_t;
 
 extern world_t world;
@@ -76,6 +78,10 @@ void rig_wait_messages(rig_t *r, size_t n);
 void rig_wait_state(rig_t *r, sse_broker_state_t state);
 /* Runs the loop for so long. */
 void rig_run_ms(rig_t *r, unsigned ms);
+
+/* What every test of the suites is set up with. */
+int rig_set_up(void **state);
+#define contract_test(f) cmocka_unit_test_setup(f, rig_set_up)
 
 /* A realm that no other test of this program or another run uses. */
 sse_str_t rig_realm(void);

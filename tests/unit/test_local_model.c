@@ -9,6 +9,7 @@
 
 #include <ftw.h>
 #include <inttypes.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -323,6 +324,26 @@ static void query(void)
     sse_job_free(job);
 }
 
+/* Rows that nothing refers to any more would stay for ever. */
+static void check_orphans(void)
+{
+    char path[4200];
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    snprintf(path, sizeof(path), "%s/broker.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(
+                         db,
+                         "SELECT count(*) FROM message WHERE refs <> (SELECT count(*) FROM delivery"
+                         " WHERE delivery.seq = message.seq)",
+                         -1, &stmt, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(stmt, 0), 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+}
+
 static void random_operations_agree_with_the_model(void **state)
 {
     const char *seed = getenv("SSE_TEST_SEED"), *ops = getenv("SSE_TEST_OPS");
@@ -356,6 +377,7 @@ static void random_operations_agree_with_the_model(void **state)
             sse_disk_checkpoint(disk);
     }
     print_message("%" PRIu64 " messages\n", last_seq);
+    check_orphans();
     /* What memory holds is bounded, and all of it goes. */
     sse_window_evict(&window, 0, now_ms);
     assert_int_equal(window.n, 0);
