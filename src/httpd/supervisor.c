@@ -250,7 +250,8 @@ static apr_status_t find_or_make_state(server_rec *s)
         sup = NULL;
         return rv;
     }
-    return apr_pool_userdata_setn(sup, USERDATA_KEY, NULL, pool);
+    /* This call copies the key, which lies in code that a restart unloads. */
+    return apr_pool_userdata_set(sup, USERDATA_KEY, NULL, pool);
 }
 
 static int64_t default_parked_streams(void)

@@ -56,7 +56,7 @@ static bool find_numbers(apr_pool_t *process_pool)
         numbers_t *made = apr_palloc(process_pool, sizeof(*made));
         made->of_connection = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
         made->of_server = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-        apr_pool_userdata_setn(made, USERDATA_KEY, NULL, process_pool);
+        apr_pool_userdata_set(made, USERDATA_KEY, NULL, process_pool);
         found = made;
     }
     numbers = *(const numbers_t *)found;
