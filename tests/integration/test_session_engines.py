@@ -2,11 +2,13 @@
 """Every session engine, with sessions that Django 3.2, 4.2 and 5.2 themselves wrote into real stores: each opens a stream with
 the right user and groups, and none does after logout. One httpd with a location and a realm for each store."""
 
+import contextlib
 import json
 import os
 import pwd
 import shutil
 import subprocess
+import time
 
 import pytest
 from backends import MemcachedServer, RedisServer
@@ -130,6 +132,26 @@ def test_every_store(site):
     for name, cookie in cookies.items():
         # A cookie that is the session cannot be taken back (docs/sessions.md).
         assert site.status(name, cookie) == (200 if name == "signed_cookies" else 403), name
+
+
+def test_end_of_a_session(site):
+    """The session's own end ends its streams, to the second, and opens none afterwards."""
+    with contextlib.ExitStack() as streams:
+        found = json.loads(site.run("log-in-briefly"))
+        assert len(found) >= 6
+        opened = {}
+        for name, (cookie, _) in found.items():
+            opened[name] = streams.enter_context(site.stream(name, cookie))
+            assert opened[name].status == 200, name
+            opened[name].opened()
+        for name, (_, end) in sorted(found.items(), key=lambda item: item[1][1]):
+            last = opened[name].rest(30)[-1]
+            ended = time.time()
+            assert last.type == "stream-end" and json.loads(last.data) == {"reason": "expired"}, name
+            assert end - 1.5 <= ended <= end + 2, (name, ended - end)
+        for name, (cookie, _) in found.items():
+            # memcached's clock ticks once a second and forgets that much later
+            wait_until(lambda: site.status(name, cookie) == 403, 3, name, step=0.2)
 
 
 def test_cache_away(site):

@@ -3,12 +3,14 @@
 
     session_writer.py STATE prepare      tables, users, groups; prints SSEDjangoConfig's JSON
     session_writer.py STATE log-in       logs alice in, once in every store; prints {store: cookie}
+    session_writer.py STATE log-in-briefly   the same for BRIEF seconds, where the store can end a session; prints {store: [cookie, end]}
     session_writer.py STATE log-out      logs her out of all of them (reads what log-in printed)
 
 STATE holds site.json: {"redis": port, "memcached": port}. The stores are named in STORES; each is a SESSION_ENGINE and the
 cache that it uses.
 """
 
+import datetime
 import json
 import pathlib
 import sys
@@ -17,6 +19,7 @@ import django
 from django.conf import settings
 
 SECRET = "the secret of these sessions"
+BRIEF = 10
 B = "django.contrib.sessions.backends."
 C = "django.core.cache.backends."
 
@@ -101,23 +104,45 @@ def prepare(state, all_stores):
     call_command("sse_config")
 
 
-def log_in(state, all_stores):
+def new_session(engine, expiry=None):
     from django.contrib.auth import login
     from django.contrib.auth.models import User
     from django.test import RequestFactory
+
+    request = RequestFactory().get("/")
+    request.session = store_class(engine)()
+    request.session["cart"] = [1, 2.5, {"größe": None, "n": 12345678901234567890}]
+    if expiry:
+        request.session.set_expiry(expiry)
+    login(request, User.objects.get(username="alice"))
+    request.session.save()
+    return request.session.session_key
+
+
+def log_in(state, all_stores):
     from django.test.utils import override_settings
 
     cookies = {}
     for name, (engine, cache, more, _) in all_stores.items():
         with override_settings(SESSION_ENGINE=engine, SESSION_CACHE_ALIAS=name if cache else "default", **more):
-            request = RequestFactory().get("/")
-            request.session = store_class(engine)()
-            request.session["cart"] = [1, 2.5, {"größe": None, "n": 12345678901234567890}]
-            login(request, User.objects.get(username="alice"))
-            request.session.save()
-            cookies[name] = request.session.session_key
+            cookies[name] = new_session(engine)
     pathlib.Path(state, "cookies.json").write_text(json.dumps(cookies))
     print(json.dumps(cookies))
+
+
+def log_in_briefly(state, all_stores):
+    from django.test.utils import override_settings
+    from django.utils import timezone
+
+    found = {}
+    for name, (engine, cache, more, _) in all_stores.items():
+        # Signed cookies have one age for all; files heed a moment only, which Django writes from 4.1 on.
+        if name == "signed_cookies" or (name == "file" and django.VERSION < (4, 1)):
+            continue
+        with override_settings(SESSION_ENGINE=engine, SESSION_CACHE_ALIAS=name if cache else "default", **more):
+            end = timezone.now() + datetime.timedelta(seconds=BRIEF)
+            found[name] = [new_session(engine, end if name == "file" else BRIEF), end.timestamp()]
+    print(json.dumps(found))
 
 
 def log_out(state, all_stores):
@@ -133,7 +158,7 @@ def main(state, command):
     ports = json.loads(pathlib.Path(state, "site.json").read_text())
     all_stores = stores(state, ports)
     set_up(state, all_stores)
-    {"prepare": prepare, "log-in": log_in, "log-out": log_out}[command](state, all_stores)
+    {"prepare": prepare, "log-in": log_in, "log-in-briefly": log_in_briefly, "log-out": log_out}[command](state, all_stores)
 
 
 if __name__ == "__main__":
