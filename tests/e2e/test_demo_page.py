@@ -141,7 +141,7 @@ def test_server_restart_is_survived(site, make_browser):
 def test_disconnect_stops_the_browser(site, make_browser):
     """The end mark: EventSource comes back once, gets 204 and stays away."""
     page = Page(make_browser(), site.httpd.address).log_in("carol")
-    carol = site.user_id("carol")
+    carol = site.ids["carol"]
     assert site.httpd.admin().post("/disconnect", {"user": carol})["closed"] == 1
     page.wait_state("ended")
     wait_until(lambda: not site.httpd.admin().get("/presence/users/" + carol)["online"], 20)

@@ -34,9 +34,7 @@ def site(request, make_shared_httpd):
         postgres.create_database("site")
         port = postgres.port
     engine = "signed_cookies" if request.param == "signed_cookies" else "db"
-    site = DjangoSite(make_shared_httpd(), engine, port).start()
-    site.ids = {name: site.user_id(name) for name in ("alice", "bob", "carol")}
-    return site
+    return DjangoSite(make_shared_httpd(), engine, port).start()
 
 
 def test_main_job(site):

@@ -61,26 +61,27 @@ def test_heartbeats_only_on_idle_streams(httpd):
 @pytest.mark.parametrize("way", ["close", "reset"])
 def test_disconnect_is_noticed_at_once(server, way):
     admin = server.admin()
-    before = streams_of(admin)
+    wait_until(lambda: streams_of(admin) == 0, 5, "streams of earlier tests are gone")
     streams = [server.stream() for _ in range(5)]
     for s in streams:
         s.opened()
-    assert streams_of(admin) == before + 5
+    assert streams_of(admin) == 5
     began = time.monotonic()
     for s in streams:
         getattr(s, way)()
-    wait_until(lambda: streams_of(admin) == before, 5, "the streams are gone")
+    wait_until(lambda: streams_of(admin) == 0, 5, "the streams are gone")
     assert time.monotonic() - began < 0.9, "noticed by a failed heartbeat, not at once"
 
 
 def test_half_closed_client_is_gone(server):
     """A client that shuts its sending side has left EventSource's world: browsers never do that with a stream they want."""
     admin = server.admin()
-    before = streams_of(admin)
+    wait_until(lambda: streams_of(admin) == 0, 5, "streams of earlier tests are gone")
     with server.stream() as s:
         s.opened()
+        assert streams_of(admin) == 1
         s.connection.sock.shutdown(socket.SHUT_WR)
-        wait_until(lambda: streams_of(admin) == before, 5, "the stream is gone")
+        wait_until(lambda: streams_of(admin) == 0, 5, "the stream is gone")
 
 
 def test_garbage_after_the_request(server):

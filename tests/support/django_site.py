@@ -51,6 +51,20 @@ Alias /plain.html "{dir}/htdocs/index.html"
 
 PASSWORD = "a-password-of-tests"
 
+# One process makes everything, since starting Django costs most: tables, static files, three people and a group.
+_MAKE = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("collectstatic", interactive=False, verbosity=0)
+g = Group.objects.create(name="editors")
+for n, name in enumerate(("alice", "bob", "carol")):
+    print("ID", name, User.objects.create_user(name, password=%r, is_staff=not n, is_superuser=not n).pk)
+
+g.user_set.add(User.objects.get(username="alice"))
+print("CONFIG")
+call_command("sse_config")
+""" % PASSWORD
+
 
 class DjangoSite:
     """Written into `httpd.dir` and configured into `httpd`; start() makes tables, users and the server."""
@@ -117,15 +131,9 @@ class DjangoSite:
         return self.manage("shell", stdin="from django.contrib.auth.models import *\nfrom django.dispatch import Events\n" + code + "\n")
 
     def start(self, server=""):
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("collectstatic", "--noinput", "--verbosity", "0")
-        self.shell(
-            "for n, name in enumerate(('alice', 'bob', 'carol')):\n"
-            "    User.objects.create_user(name, password=%r, is_staff=not n, is_superuser=not n)\n\n"
-            "g = Group.objects.create(name='editors')\n"
-            "g.user_set.add(User.objects.get(username='alice'))\n" % PASSWORD
-        )
-        (self.httpd.dir / "django.json").write_text(self.manage("sse_config"))
+        made = self.shell(_MAKE)
+        self.ids = dict(re.findall(r"^ID (\w+) (\w+)$", made, re.M))
+        (self.httpd.dir / "django.json").write_text(made.split("CONFIG", 1)[1])
         if self.postgres_port:
             database = (
                 "DBDriver pgsql\nDBDParams \"host=127.0.0.1 port=%d user=postgres dbname=site connect_timeout=2 "
@@ -152,9 +160,6 @@ class DjangoSite:
         self.httpd.configure(server=database + _SERVER + server, locations=stream)
         self.httpd.start()
         return self
-
-    def user_id(self, name):
-        return self.shell("print(User.objects.get(username=%r).pk)" % name).split()[-1]
 
     def log_in(self, name, password=PASSWORD):
         """Logs in through the site's page and returns the session cookie's value."""

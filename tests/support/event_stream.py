@@ -183,7 +183,7 @@ class EventStream:
         self.timeout = timeout
         self.connection = connection or Connection(address, timeout, source, rcvbuf, **tls)
         self.parser = EventParser()
-        self.raw = b""
+        self._chunks = []
         self._taken = 0
         pairs = [("Accept", "text/event-stream")] + as_pairs(headers)
         self.connection.send(request_bytes("GET", target, pairs, version))
@@ -193,8 +193,14 @@ class EventStream:
         self.connection.buffer = b""
 
     def _feed(self, chunk):
-        self.raw += chunk
+        self._chunks.append(chunk)
         self.parser.feed(chunk)
+
+    @property
+    def raw(self):
+        """All bytes of the stream so far."""
+        self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
 
     @property
     def last_id(self):
