@@ -182,10 +182,12 @@ static void on_missed(void *baton, apr_status_t status, const sse_buf_t *missed,
     if (t->verdict == SSE_RESERVED_POLL && status == APR_SUCCESS) {
         uint32_t jitter;
         sse_crypto_random(&jitter, sizeof jitter);
-        sse_render_retry(&body,
-                         (uint32_t)hub->conf.retry + jitter % ((uint32_t)hub->conf.retry / 2 + 1));
+        uint32_t retry = (uint32_t)hub->conf.retry, most = retry + retry / 2;
+        sse_render_retry(&body, retry + jitter % (most - retry + 1));
         sse_buf_str(&body, sse_buf_slice(missed));
         hub->admission.polled++;
+        if (t->attach->user)
+            sse_polled_add(hub, sse_str(t->attach->realm), sse_str(t->attach->user), most);
     } else {
         sse_buf_t end = {0};
         bool busy = t->verdict == SSE_RESERVED_BUSY;

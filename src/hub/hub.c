@@ -36,14 +36,21 @@ sse_reactor_t *sse_hub_reactor(sse_hub_t *hub, sse_str_t realm, sse_str_t user)
 
 /* ---- notices ---- */
 
+void sse_hub_presence_told(sse_hub_t *hub, sse_str_t realm, sse_str_t user, bool changed)
+{
+    const sse_present_t *now = sse_presence_find(&hub->presence, realm, user);
+    if (hub->broker && hub->broker->driver->presence_user_set)
+        hub->broker->driver->presence_user_set(hub->broker, realm, user, now ? now->streams : 0,
+                                               now != NULL);
+    else if (changed)
+        sse_fanout_presence(hub, realm, user, now != NULL);
+}
+
 static void take_user(sse_hub_t *hub, const sse_notice_t *n)
 {
     sse_str_t realm = sse_str(n->realm), user = sse_str(n->user);
-    bool changed = sse_presence_user(&hub->presence, realm, user, n->streams, n->online);
-    if (hub->broker && hub->broker->driver->presence_user_set)
-        hub->broker->driver->presence_user_set(hub->broker, realm, user, n->streams, n->online);
-    else if (changed)
-        sse_fanout_presence(hub, realm, user, n->online);
+    sse_hub_presence_told(hub, realm, user,
+                          sse_presence_user(&hub->presence, realm, user, n->streams, n->online));
 }
 
 static void on_all_stopped(sse_hub_t *hub);
@@ -171,6 +178,7 @@ static void on_second(uv_timer_t *timer)
 {
     sse_hub_t *hub = timer->data;
     sse_admission_expire(hub);
+    sse_polled_expire(hub);
     sse_revocations_expire(&hub->revocations);
     tell_streams(hub);
     sse_memory_tidy(&hub->memory);
@@ -279,6 +287,7 @@ void sse_hub_run(sse_hub_t *hub)
     uv_run(&hub->loop, UV_RUN_DEFAULT);
     sse_channels_free(hub->channels);
     sse_adminsock_free(hub->adminsock);
+    sse_polled_clear(hub);
     sse_presence_clear(&hub->presence);
     sse_revocations_clear(&hub->revocations);
     uv_loop_close(&hub->loop);

@@ -10,6 +10,7 @@
 #include "hub/admission.h"
 #include "hub/interest.h"
 #include "hub/memory.h"
+#include "hub/polled.h"
 #include "hub/presence.h"
 #include "hub/reactor.h"
 #include "hub/replay.h"
@@ -36,6 +37,7 @@ typedef struct sse_hub_t {
     atomic_ullong streams; /* open and reserved, feeds included */
     sse_admission_t admission;
     sse_presence_t presence;
+    sse_polled_t polled;
     sse_revocations_t revocations;
     sse_interest_t interest;
     sse_replayer_t replayer;
@@ -57,6 +59,9 @@ void sse_hub_run(sse_hub_t *hub);
 /* Begins the end: streams are told "shutdown", the broker is flushed. */
 void sse_hub_stop(sse_hub_t *hub);
 
+/* The presence table has changed for a user (`changed`: whether the user came or went by it): the
+ * broker is told, or, where it keeps no presence, those who watch. */
+void sse_hub_presence_told(sse_hub_t *hub, sse_str_t realm, sse_str_t user, bool changed);
 /* The broker has said for the first time how it is: workers and publishers are let in. */
 void sse_hub_open(sse_hub_t *hub);
 

@@ -47,24 +47,56 @@ static sse_present_t *find_user(const sse_presence_realm_t *realm, sse_str_t use
     return found;
 }
 
-bool sse_presence_user(sse_presence_t *p, sse_str_t realm_name, sse_str_t user, uint32_t streams,
-                       bool online)
+static sse_present_t *get_user(sse_presence_realm_t *realm, sse_str_t user)
 {
-    sse_presence_realm_t *realm = get_realm(p, realm_name);
     sse_present_t *present = find_user(realm, user);
-    bool changed = online != (present != NULL);
-    if (online && !present) {
+    if (!present) {
         present = sse_calloc(1, sizeof *present + user.n + 1);
         memcpy(present->user, user.p, user.n);
         present->n = (uint32_t)user.n;
         present->since = (int64_t)time(NULL);
         HASH_ADD_KEYPTR(hh, realm->users, present->user, user.n, present);
     }
-    if (online) {
+    return present;
+}
+
+/* Drops a user that nothing makes online. True when that was so. */
+static bool drop_user(sse_presence_realm_t *realm, sse_present_t *present)
+{
+    if (present->by_streams || present->polls)
+        return false;
+    HASH_DELETE(hh, realm->users, present);
+    free(present);
+    return true;
+}
+
+bool sse_presence_user(sse_presence_t *p, sse_str_t realm_name, sse_str_t user, uint32_t streams,
+                       bool online)
+{
+    sse_presence_realm_t *realm = get_realm(p, realm_name);
+    sse_present_t *present = find_user(realm, user);
+    bool changed = online && !present;
+    if (online)
+        present = get_user(realm, user);
+    if (present) {
         present->streams = streams;
-    } else if (present) {
-        HASH_DELETE(hh, realm->users, present);
-        free(present);
+        present->by_streams = online;
+        changed = drop_user(realm, present) || changed;
+    }
+    drop_empty(p, realm);
+    return changed;
+}
+
+bool sse_presence_poll(sse_presence_t *p, sse_str_t realm_name, sse_str_t user, int difference)
+{
+    sse_presence_realm_t *realm = get_realm(p, realm_name);
+    sse_present_t *present = find_user(realm, user);
+    bool changed = !present && difference > 0;
+    if (changed)
+        present = get_user(realm, user);
+    if (present) {
+        present->polls += (uint32_t)difference;
+        changed = drop_user(realm, present) || changed;
     }
     drop_empty(p, realm);
     return changed;

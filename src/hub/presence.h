@@ -9,7 +9,9 @@
 typedef struct sse_present_t {
     UT_hash_handle hh;
     uint32_t streams;
-    int64_t since; /* UNIX seconds */
+    uint32_t polls;  /* answers to polling clients that are not overdue */
+    bool by_streams; /* streams, or their grace, make the user online */
+    int64_t since;   /* UNIX seconds */
     uint32_t n;
     char user[]; /* NUL-terminated */
 } sse_present_t;
@@ -32,6 +34,8 @@ void sse_presence_stream(sse_presence_t *p, sse_str_t realm, int difference);
 /* Returns true when the user came online or went offline by it. */
 bool sse_presence_user(sse_presence_t *p, sse_str_t realm, sse_str_t user, uint32_t streams,
                        bool online);
+/* One polling client more or less. Returns true as above. */
+bool sse_presence_poll(sse_presence_t *p, sse_str_t realm, sse_str_t user, int difference);
 const sse_present_t *sse_presence_find(const sse_presence_t *p, sse_str_t realm, sse_str_t user);
 
 /* Up to `limit` of the given users above `after` in byte order, ascending. `only` NULL: all that

@@ -31,6 +31,27 @@ static void test_changes(void **state)
     assert_null(p.realms);
 }
 
+static void test_polls(void **state)
+{
+    sse_presence_t p = {0};
+    assert_true(sse_presence_poll(&p, SSE_STR("r"), user(1), 1));
+    assert_int_equal(sse_presence_find(&p, SSE_STR("r"), user(1))->streams, 0);
+    assert_false(sse_presence_poll(&p, SSE_STR("r"), user(1), 1));
+    assert_false(sse_presence_poll(&p, SSE_STR("r"), user(1), -1));
+    /* A stream comes and goes between two polls. */
+    assert_false(sse_presence_user(&p, SSE_STR("r"), user(1), 1, true));
+    assert_false(sse_presence_user(&p, SSE_STR("r"), user(1), 0, false));
+    assert_true(sse_presence_poll(&p, SSE_STR("r"), user(1), -1));
+    assert_null(p.realms);
+    /* And a poll while a stream is open. */
+    assert_true(sse_presence_user(&p, SSE_STR("r"), user(1), 1, true));
+    assert_false(sse_presence_poll(&p, SSE_STR("r"), user(1), 1));
+    assert_false(sse_presence_poll(&p, SSE_STR("r"), user(1), -1));
+    assert_true(sse_presence_user(&p, SSE_STR("r"), user(1), 0, false));
+    assert_false(sse_presence_poll(&p, SSE_STR("r"), user(1), -1));
+    assert_null(p.realms);
+}
+
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -77,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_polls),
         cmocka_unit_test(test_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
