@@ -53,9 +53,16 @@ class Connection:
         self.sock.settimeout(timeout)
         self.sock.connect(address)
         if tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name)
+            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name, suppress_ragged_eofs=False)
         self.buffer = b""
         self.eof = False
+
+    @classmethod
+    def around(cls, sock, timeout=10.0):
+        """A connection that was made elsewhere."""
+        self = cls.__new__(cls)
+        self.sock, self.timeout, self.buffer, self.eof, self.cut = sock, timeout, b"", False, False
+        return self
 
     def send(self, data):
         self.sock.sendall(data)
@@ -70,7 +77,9 @@ class Connection:
             chunk = self.sock.recv(65536)
         except socket.timeout:
             raise AssertionError("nothing came in time") from None
-        except (ConnectionResetError, ssl.SSLEOFError):
+        except (ConnectionResetError, ssl.SSLError) as e:
+            if isinstance(e, ssl.SSLError) and "EOF" not in str(e):
+                raise
             chunk = b""
             self.cut = True
         if not chunk:
@@ -186,11 +195,17 @@ class EventStream:
         self._chunks = []
         self._taken = 0
         pairs = [("Accept", "text/event-stream")] + as_pairs(headers)
-        self.connection.send(request_bytes("GET", target, pairs, version))
+        if target:
+            self.connection.send(request_bytes("GET", target, pairs, version))
         self.head = self.connection.read_head()
         self.status = self.head.status
         self._feed(self.connection.buffer)
         self.connection.buffer = b""
+
+    @classmethod
+    def on(cls, connection):
+        """A stream that has been asked for on the connection."""
+        return cls(None, None, connection=connection)
 
     def _feed(self, chunk):
         self._chunks.append(chunk)

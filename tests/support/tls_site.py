@@ -51,6 +51,8 @@ def certificates():
 def client_context(version=None, suite=None, client_cert=False, alpn=None):
     """What a Python client speaks TLS with; the test authority is the only one it trusts."""
     context = ssl.create_default_context(cafile=str(certificates() / "ca.pem"))
+    # An end without close_notify is to be seen as what it is.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if version:
         context.minimum_version = context.maximum_version = _VERSIONS[version]
     if suite and version != "1.3":
