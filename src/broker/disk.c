@@ -261,7 +261,7 @@ static apr_status_t open_file(sse_disk_t *s, const char *path, char *problem)
         rc = sqlite3_exec(
             s->sql.db,
             "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;"
-            "PRAGMA cache_size = -2048; PRAGMA journal_size_limit = 67108864;",
+            "PRAGMA cache_size = -1024; PRAGMA journal_size_limit = 67108864;",
             NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(

@@ -41,7 +41,7 @@ apr_status_t sse_disk_reader_open(const sse_disk_conf_t *conf, sse_disk_reader_t
     int rc = sqlite3_open_v2(path, &r->sql.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(r->sql.db, 5000);
-        rc = sqlite3_exec(r->sql.db, "PRAGMA query_only = 1; PRAGMA cache_size = -2048", NULL, NULL,
+        rc = sqlite3_exec(r->sql.db, "PRAGMA query_only = 1; PRAGMA cache_size = -1024", NULL, NULL,
                           NULL);
     }
     if (rc != SQLITE_OK) {

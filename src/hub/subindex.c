@@ -104,6 +104,15 @@ static uint32_t find_edge(const sse_source_t *source, const sse_node_t *target)
     return NO_EDGE;
 }
 
+/* To the size that is needed: most sources never change again. */
+static void reserve_edges(sse_source_t *source, size_t n)
+{
+    if (n <= source->cap_edges)
+        return;
+    source->edges = sse_realloc(source->edges, n * sizeof *source->edges);
+    source->cap_edges = (uint16_t)n;
+}
+
 static void add_edge(sse_source_t *source, sse_node_t *target, uint64_t start)
 {
     if (target->n_members == target->cap_members) {
@@ -111,7 +120,8 @@ static void add_edge(sse_source_t *source, sse_node_t *target, uint64_t start)
         target->members =
             sse_realloc(target->members, target->cap_members * sizeof *target->members);
     }
-    source->edges = sse_realloc(source->edges, (source->n_edges + 1) * sizeof *source->edges);
+    if (source->n_edges == source->cap_edges)
+        reserve_edges(source, source->n_edges + 1);
     source->edges[source->n_edges] = (sse_edge_t){target, start, target->n_members};
     target->members[target->n_members++] = (sse_member_t){source, source->n_edges};
     source->n_edges++;
@@ -140,6 +150,7 @@ static void remove_edge(sse_subindex_t *ix, sse_source_t *source, uint32_t i)
     if (!source->n_edges) {
         free(source->edges);
         source->edges = NULL;
+        source->cap_edges = 0;
     }
     sse_subindex_release(ix, target);
 }
@@ -206,6 +217,7 @@ static void apply(sse_subindex_t *ix, sse_node_t *node, const sse_record_t *reco
     for (uint32_t i = node->source.n_edges; i-- > 0;)
         if (!wanted(record, node->source.edges[i].target))
             remove_edge(ix, &node->source, i);
+    reserve_edges(&node->source, record->n_subs + record->n_memberships);
     for (size_t i = 0; i < record->n_subs; i++)
         put_edge(node, (sse_channel_t){SSE_CHANNEL_EVENT, sse_str(record->subs[i].event)},
                  sub_start(record, i));
