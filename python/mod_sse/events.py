@@ -115,8 +115,8 @@ def send(messages: List[Message]) -> List[Optional[str]]:
             event_published.send(sender=Events, message=message)
     finally:
         batch.reset(token)
-    ids = iter(deliver_all(together))
-    return [next(ids) if message in together else None for message in messages]
+    ids = dict(zip(map(id, together), deliver_all(together)))
+    return [ids.get(id(message)) for message in messages]
 
 
 # Atomic blocks that a test case keeps open around each test, by database: inside them alone nothing is deferred.

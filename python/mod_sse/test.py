@@ -79,7 +79,7 @@ class EventsTestMixin:
             for entry in getattr(connections[alias], "run_on_commit", ()):
                 if isinstance(entry[1], Pending):
                     waiting += entry[1].messages
-        return self._events_sent + [message for message in waiting if message not in self._events_sent]
+        return self._events_sent + [message for message in waiting if not any(message is sent for sent in self._events_sent)]
 
     def clear_published(self) -> None:
         self._events_sent.clear()
