@@ -246,6 +246,12 @@ apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool)
     store->idle = sse_idle_create(pool);
     if (!store->idle)
         return APR_ENOMEM;
+    if (store->endpoint.host) {
+        store->endpoint.names =
+            sse_storenames_create(store->endpoint.host, store->endpoint.port, pool);
+        if (!store->endpoint.names)
+            return APR_ENOMEM;
+    }
     conf->store = store;
     return APR_SUCCESS;
 }

@@ -7,7 +7,6 @@
 #include <apr_thread_mutex.h>
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -87,22 +86,27 @@ static apr_status_t connect_to(const struct sockaddr *addr, socklen_t len, int64
 
 apr_status_t sse_storeconn_open(const sse_endpoint_t *to, int64_t deadline, int *out_fd)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list;
-    apr_status_t rv = APR_EGENERAL;
+    sse_address_t address[SSE_STORENAMES_MAX];
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t n = to->path ? strlen(to->path) : 0;
+    apr_status_t rv;
 
     if (to->path) {
-        struct sockaddr_un un = {.sun_family = AF_UNIX};
-        size_t n = strlen(to->path);
         if (n >= sizeof un.sun_path)
             return APR_ENAMETOOLONG;
         memcpy(un.sun_path, to->path, n);
         return connect_to((struct sockaddr *)&un, sizeof un, deadline, out_fd);
     }
-    if (getaddrinfo(to->host, to->port, &hints, &list) != 0)
-        return APR_ENOENT;
-    for (struct addrinfo *a = list; a && rv != APR_SUCCESS && rv != APR_TIMEUP; a = a->ai_next)
-        rv = connect_to(a->ai_addr, a->ai_addrlen, deadline, out_fd);
-    freeaddrinfo(list);
+    rv = sse_storenames_get(to->names, deadline, address, &n);
+    if (rv != APR_SUCCESS)
+        return rv;
+    for (size_t i = 0; i < n; i++) {
+        rv = connect_to((struct sockaddr *)&address[i].addr, address[i].len, deadline, out_fd);
+        if (rv == APR_SUCCESS || rv == APR_TIMEUP)
+            break;
+    }
+    if (rv != APR_SUCCESS)
+        sse_storenames_doubt(to->names);
     return rv;
 }
 

@@ -5,20 +5,21 @@
 #define SSE_STORECONN_H
 
 #include "core/base.h"
+#include "session/storenames.h"
 #include <apr_pools.h>
 
 typedef struct sse_endpoint_t {
     const char *path; /* a UNIX socket; else NULL */
     const char *host;
-    const char *port; /* decimal */
+    const char *port;        /* decimal */
+    sse_storenames_t *names; /* of host and port */
 } sse_endpoint_t;
 
 /* A moment of CLOCK_MONOTONIC, in milliseconds. */
 int64_t sse_storeconn_deadline(int timeout_ms);
 
 /* APR_SUCCESS, APR_TIMEUP, or what the system said. The descriptor is non-blocking and
- * close-on-exec. Names are looked up by the system's resolver, whose own time-outs hold for that
- * part. */
+ * close-on-exec. */
 apr_status_t sse_storeconn_open(const sse_endpoint_t *to, int64_t deadline, int *out_fd);
 apr_status_t sse_storeconn_send(int fd, sse_str_t data, int64_t deadline);
 /* At least one byte; APR_EOF when the server has closed. */

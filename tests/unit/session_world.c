@@ -112,7 +112,7 @@ static pid_t start(char *const argv[])
 }
 
 /* Until the port takes connections; a server that ends instead fails the test. */
-static void await_port(pid_t pid, int port)
+static void await_port(world_t *w, pid_t pid, int port)
 {
     int64_t deadline = sse_storeconn_deadline(START_MS);
     char text[8];
@@ -120,6 +120,7 @@ static void await_port(pid_t pid, int port)
     int fd;
 
     snprintf(text, sizeof text, "%d", port);
+    to.names = sse_storenames_create(to.host, to.port, w->test_pool);
     while (sse_storeconn_open(&to, deadline, &fd) != APR_SUCCESS) {
         const struct timespec pause = {.tv_nsec = 5000000};
         if (waitpid(pid, NULL, WNOHANG) != 0)
@@ -157,7 +158,7 @@ void world_start_redis(world_t *w)
                               NULL};
         w->redis = start(argv);
     }
-    await_port(w->redis, w->redis_port);
+    await_port(w, w->redis, w->redis_port);
 }
 
 void world_start_memcached(world_t *w)
@@ -173,7 +174,7 @@ void world_start_memcached(world_t *w)
                               "root",      NULL};
         w->memcached = start(argv);
     }
-    await_port(w->memcached, w->memcached_port);
+    await_port(w, w->memcached, w->memcached_port);
 }
 
 const char *world_quote(world_t *w, const char *text)
@@ -243,6 +244,7 @@ static void memcached_command(world_t *w, sse_str_t command, const char *answer)
     int fd;
 
     snprintf(port, sizeof port, "%d", w->memcached_port);
+    to.names = sse_storenames_create(to.host, to.port, w->test_pool);
     assert_int_equal(sse_storeconn_open(&to, deadline, &fd), APR_SUCCESS);
     assert_int_equal(sse_storeconn_send(fd, command, deadline), APR_SUCCESS);
     while (n < strlen(answer)) {

@@ -300,7 +300,8 @@ static void threads(void **state)
 
     world_redis_flush(&world);
     world_redis_set(&world, FIXTURE_CACHE_KEY, fixture_pickle(&world), 0);
-    fixture_site(&world, &conf, SSE_ENGINE_CACHE, redis_url(""));
+    fixture_site(&world, &conf, SSE_ENGINE_CACHE,
+                 apr_psprintf(world.test_pool, "redis://localhost:%d", world.redis_port));
     for (int i = 0; i < THREADS; i++) {
         workers[i] = (worker_t){.conf = &conf};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
@@ -309,6 +310,32 @@ static void threads(void **state)
         pthread_join(workers[i].thread, NULL);
         assert_int_equal(workers[i].good, LOOKUPS);
     }
+}
+
+/* Names go through the system's resolver; one that is none is a fault that passes. */
+static void names(void **state)
+{
+    sse_session_conf_t conf;
+    sse_address_t address[SSE_STORENAMES_MAX];
+    sse_storenames_t *n;
+    size_t count = 0;
+
+    world_redis_flush(&world);
+    world_redis_set(&world, FIXTURE_CACHE_KEY, fixture_pickle(&world), 0);
+    fixture_site(&world, &conf, SSE_ENGINE_CACHE,
+                 apr_psprintf(world.test_pool, "redis://localhost:%d", world.redis_port));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(fixture_look_up(&world, &conf, NULL), SSE_WHO_USER);
+    fixture_site(&world, &conf, SSE_ENGINE_CACHE, "redis://no-such-host.invalid?timeout=200");
+    assert_int_equal(fixture_look_up(&world, &conf, NULL), SSE_WHO_UNAVAILABLE);
+
+    /* known without asking, even when there is no time left */
+    n = sse_storenames_create("::1", "6379", world.test_pool);
+    assert_int_equal(sse_storenames_get(n, 0, address, &count), APR_SUCCESS);
+    assert_int_equal(count, 1);
+    assert_int_equal(address[0].addr.ss_family, AF_INET6);
+    sse_storenames_doubt(n);
+    assert_int_equal(sse_storenames_get(n, 0, address, &count), APR_SUCCESS);
 }
 
 static void wrong_type(void **state)
@@ -439,6 +466,7 @@ int main(void)
         cmocka_unit_test_teardown(passwords, clear_test),
         cmocka_unit_test_teardown(restart, clear_test),
         cmocka_unit_test_teardown(threads, clear_test),
+        cmocka_unit_test_teardown(names, clear_test),
         cmocka_unit_test_teardown(wrong_type, clear_test),
         cmocka_unit_test_teardown(cached_db_without_cache, clear_test),
         cmocka_unit_test_teardown(memcached, clear_test),
