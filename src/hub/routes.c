@@ -114,6 +114,10 @@ void sse_routes_dispatch(sse_request_t *req)
     size_t name_len = 0;
     sse_str_t path = req->path;
     req->hub->counters.requests++;
+    if (req->hub->state != SSE_HUB_RUNNING) {
+        sse_request_failed(req, APR_EOF);
+        return;
+    }
     if (path.n > 1 && path.p[path.n - 1] == '/')
         path.n--;
     apr_status_t rv = sse_request_param(req, "name", &name, &name_len);
