@@ -18,10 +18,19 @@
 /* How often the worker looks whether the client or the child is going away without a word of the
  * hub's. */
 #define LOOK_MS 1000
+/* How long a child that stops waits for the last bytes. */
+#define LEAVE apr_time_from_sec(5)
+
+static bool child_stops(void)
+{
+    int state = AP_MPMQ_RUNNING;
+    ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
+    return state == AP_MPMQ_STOPPING;
+}
 
 /* Waits until the hub has something to say. False when the stream is to end: the client hung up, or
- * this child stops. */
-static bool wait_for_hub(request_rec *r, int hub, int client)
+ * this child stops and the hub, which was asked to take leave (half a close), does not. */
+static bool wait_for_hub(request_rec *r, int hub, int client, apr_time_t *stop_at)
 {
     for (;;) {
         struct pollfd fds[] = {{hub, POLLIN, 0}, {client, POLLRDHUP, 0}};
@@ -30,10 +39,12 @@ static bool wait_for_hub(request_rec *r, int hub, int client)
             return false;
         if (fds[0].revents)
             return true;
-        int state = AP_MPMQ_RUNNING;
-        ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
-        if (fds[1].revents || r->connection->aborted || state == AP_MPMQ_STOPPING)
+        if (fds[1].revents || r->connection->aborted || (*stop_at && apr_time_now() > *stop_at))
             return false;
+        if (!*stop_at && child_stops()) {
+            *stop_at = apr_time_now() + LEAVE;
+            shutdown(hub, SHUT_WR);
+        }
     }
 }
 
@@ -55,7 +66,8 @@ int sse_park_pump(request_rec *r, int hub)
     /* An HTTP/2 stream has no socket of its own. */
     if (!r->connection->master)
         apr_os_sock_get(&client, ap_get_conn_socket(r->connection));
-    while (wait_for_hub(r, hub, client)) {
+    apr_time_t stop_at = 0;
+    while (wait_for_hub(r, hub, client, &stop_at)) {
         ssize_t n = recv(hub, block, sizeof(block), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             continue;

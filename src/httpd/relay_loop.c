@@ -234,7 +234,8 @@ static void take_incoming(void)
     }
 }
 
-/* The child stops: the hub is told to write no more; what it has written still goes out. */
+/* The child stops. Half a close asks the hub to take leave of the client; what it writes still goes
+ * out, and its own close is the end. */
 static void stop_all(void)
 {
     int state = AP_MPMQ_RUNNING;
@@ -247,7 +248,7 @@ static void stop_all(void)
         relay->stopped = true;
         relay->give_up_at = apr_time_now() + DRAIN;
         if (relay->hub >= 0)
-            shutdown(relay->hub, SHUT_RD);
+            shutdown(relay->hub, SHUT_WR);
     }
 }
 

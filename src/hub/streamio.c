@@ -4,6 +4,7 @@
 #include "hub/reactor_impl.h"
 
 #include "core/buf.h"
+#include "core/wire.h"
 #include "hub/tlsrecord.h"
 #include <errno.h>
 #include <linux/sockios.h>
@@ -290,6 +291,13 @@ static bool read_away(sse_stream_t *s)
     return false;
 }
 
+/* A worker that carries the stream will not do so much longer: the client is to be told. */
+static bool is_half_closed(const sse_stream_t *s, uint32_t events)
+{
+    return (s->carriage == SSE_CARRIED_RELAY || s->carriage == SSE_CARRIED_PARKED) &&
+           (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == EPOLLRDHUP;
+}
+
 static void handle_event(sse_reactor_t *r, const struct epoll_event *ev)
 {
     sse_stream_handle_t handle = {(uint32_t)ev->data.u64, (uint32_t)(ev->data.u64 >> 32)};
@@ -298,8 +306,10 @@ static void handle_event(sse_reactor_t *r, const struct epoll_event *ev)
         return;
     /* TLS: what the client says cannot be read here, and some of it (a request, a KeyUpdate) would
      * ask for an answer. */
-    if (ev->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP) ||
-        (ev->events & EPOLLIN && (!read_away(s) || s->tls))) {
+    if (is_half_closed(s, ev->events)) {
+        sse_streamend_begin(r, s, SSE_END_SHUTDOWN);
+    } else if (ev->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP) ||
+               (ev->events & EPOLLIN && (!read_away(s) || s->tls))) {
         sse_streamio_close(r, s);
         return;
     }
