@@ -82,7 +82,7 @@ static void take_notice(void *owner, sse_letter_t *letter)
     case SSE_NOTICE_HISTORY:
         sse_replay_ask(hub, n);
         return;
-    case SSE_NOTICE_CURSOR:
+    case SSE_NOTICE_CURSORS:
         sse_tracking_add(hub, n);
         return;
     case SSE_NOTICE_ENDED:

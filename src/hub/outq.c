@@ -5,10 +5,25 @@
 #include "core/buf.h"
 #include <stdlib.h>
 
-typedef struct item_t {
-    void *owner; /* sse_message_t or sse_block_t */
-    uint32_t kind;
-} item_t;
+/* An sse_message_t or sse_block_t with its sse_outq_kind_t in the low bits, which allocated memory
+ * leaves free: a burst puts every message into thousands of queues at once. */
+typedef uintptr_t item_t;
+#define KIND_BITS 3u
+
+static item_t make_item(void *owner, sse_outq_kind_t kind)
+{
+    return (uintptr_t)owner | kind;
+}
+
+static sse_outq_kind_t kind_of(item_t it)
+{
+    return (sse_outq_kind_t)(it & KIND_BITS);
+}
+
+static void *owner_of(item_t it)
+{
+    return (void *)(it & ~(uintptr_t)KIND_BITS);
+}
 
 struct sse_outq_t {
     uint32_t cap, first, count;
@@ -38,26 +53,26 @@ void sse_block_unref(sse_block_t *b)
         free(b);
 }
 
-static sse_str_t item_bytes(const item_t *it)
+static sse_str_t item_bytes(item_t it)
 {
-    if (it->kind == SSE_OUTQ_BLOCK) {
-        const sse_block_t *b = it->owner;
+    if (kind_of(it) == SSE_OUTQ_BLOCK) {
+        const sse_block_t *b = owner_of(it);
         return (sse_str_t){b->bytes, b->n};
     }
-    return ((const sse_message_t *)it->owner)->frame;
+    return ((const sse_message_t *)owner_of(it))->frame;
 }
 
-static void item_release(const item_t *it)
+static void item_release(item_t it)
 {
-    if (it->kind == SSE_OUTQ_BLOCK)
-        sse_block_unref(it->owner);
+    if (kind_of(it) == SSE_OUTQ_BLOCK)
+        sse_block_unref(owner_of(it));
     else
-        sse_message_unref(it->owner);
+        sse_message_unref(owner_of(it));
 }
 
-static item_t *item_at(const sse_outq_t *q, uint32_t i)
+static item_t item_at(const sse_outq_t *q, uint32_t i)
 {
-    return (item_t *)&q->items[(q->first + i) % q->cap];
+    return q->items[(q->first + i) % q->cap];
 }
 
 static void push(sse_outq_t **qp, item_t it)
@@ -69,7 +84,7 @@ static void push(sse_outq_t **qp, item_t it)
         if (q) {
             *bigger = *q;
             for (uint32_t i = 0; i < q->count; i++)
-                bigger->items[i] = *item_at(q, i);
+                bigger->items[i] = item_at(q, i);
             free(q);
         } else {
             memset(bigger, 0, sizeof *bigger);
@@ -78,30 +93,30 @@ static void push(sse_outq_t **qp, item_t it)
         bigger->first = 0;
         *qp = q = bigger;
     }
-    *item_at(q, q->count++) = it;
-    size_t n = item_bytes(&it).n;
+    q->items[(q->first + q->count++) % q->cap] = it;
+    size_t n = item_bytes(it).n;
     q->bytes += n;
-    if (it.kind == SSE_OUTQ_LIVE)
+    if (kind_of(it) == SSE_OUTQ_LIVE)
         q->live_bytes += n;
 }
 
 void sse_outq_message(sse_outq_t **q, sse_message_t *m, sse_outq_kind_t kind)
 {
-    push(q, (item_t){sse_message_ref(m), kind});
+    push(q, make_item(sse_message_ref(m), kind));
 }
 
 void sse_outq_block(sse_outq_t **q, sse_block_t *b)
 {
-    push(q, (item_t){b, SSE_OUTQ_BLOCK});
+    push(q, make_item(b, SSE_OUTQ_BLOCK));
 }
 
 /* Takes the first item out of the counts and the ring. */
 static void pop(sse_outq_t *q)
 {
-    item_t *it = item_at(q, 0);
+    item_t it = item_at(q, 0);
     size_t n = item_bytes(it).n;
     q->bytes -= n - q->head_sent;
-    if (it->kind == SSE_OUTQ_LIVE)
+    if (kind_of(it) == SSE_OUTQ_LIVE)
         q->live_bytes -= n - q->head_sent;
     q->head_sent = 0;
     item_release(it);
@@ -134,10 +149,10 @@ void sse_outq_drop_unsent(sse_outq_t **qp, size_t begun)
         return;
     }
     for (uint32_t i = kept; i < q->count; i++) {
-        const item_t *it = item_at(q, i);
+        item_t it = item_at(q, i);
         size_t n = item_bytes(it).n;
         q->bytes -= n;
-        if (it->kind == SSE_OUTQ_LIVE)
+        if (kind_of(it) == SSE_OUTQ_LIVE)
             q->live_bytes -= n;
         item_release(it);
     }
@@ -147,9 +162,9 @@ void sse_outq_drop_unsent(sse_outq_t **qp, size_t begun)
 uint64_t sse_outq_last_seq(const sse_outq_t *q, uint64_t none)
 {
     for (uint32_t i = q ? q->count : 0; i > 0; i--) {
-        const item_t *it = item_at(q, i - 1);
-        if (it->kind != SSE_OUTQ_BLOCK)
-            return ((const sse_message_t *)it->owner)->pos.seq;
+        item_t it = item_at(q, i - 1);
+        if (kind_of(it) != SSE_OUTQ_BLOCK)
+            return ((const sse_message_t *)owner_of(it))->pos.seq;
     }
     return none;
 }
@@ -182,18 +197,18 @@ void sse_outq_sent(sse_outq_t **qp, size_t n, uint64_t *out_seq)
 {
     sse_outq_t *q = *qp;
     while (q->count) {
-        const item_t *it = item_at(q, 0);
+        item_t it = item_at(q, 0);
         size_t left = item_bytes(it).n - q->head_sent;
         if (n < left) {
             q->head_sent += (uint32_t)n;
             q->bytes -= n;
-            if (it->kind == SSE_OUTQ_LIVE)
+            if (kind_of(it) == SSE_OUTQ_LIVE)
                 q->live_bytes -= n;
             return;
         }
         n -= left;
-        if (it->kind != SSE_OUTQ_BLOCK)
-            *out_seq = ((const sse_message_t *)it->owner)->pos.seq;
+        if (kind_of(it) != SSE_OUTQ_BLOCK)
+            *out_seq = ((const sse_message_t *)owner_of(it))->pos.seq;
         pop(q);
     }
     free(q);

@@ -20,6 +20,7 @@ static sse_presence_realm_t *get_realm(sse_presence_t *p, sse_str_t name)
     if (!realm) {
         realm = sse_calloc(1, sizeof *realm + name.n + 1);
         memcpy(realm->name, name.p, name.n);
+        sse_nametable_init(&realm->users, offsetof(sse_present_t, user));
         HASH_ADD_KEYPTR(hh, p->realms, realm->name, name.n, realm);
     }
     return realm;
@@ -27,7 +28,7 @@ static sse_presence_realm_t *get_realm(sse_presence_t *p, sse_str_t name)
 
 static void drop_empty(sse_presence_t *p, sse_presence_realm_t *realm)
 {
-    if (realm->users || realm->streams || realm->told)
+    if (realm->users.count || realm->streams || realm->told)
         return;
     HASH_DELETE(hh, p->realms, realm);
     free(realm);
@@ -42,20 +43,17 @@ void sse_presence_stream(sse_presence_t *p, sse_str_t name, int difference)
 
 static sse_present_t *find_user(const sse_presence_realm_t *realm, sse_str_t user)
 {
-    sse_present_t *found;
-    HASH_FIND(hh, realm->users, user.p, user.n, found);
-    return found;
+    return (sse_present_t *)sse_nametable_find(&realm->users, user);
 }
 
 static sse_present_t *get_user(sse_presence_realm_t *realm, sse_str_t user)
 {
     sse_present_t *present = find_user(realm, user);
     if (!present) {
-        present = sse_calloc(1, sizeof *present + user.n + 1);
+        present = sse_calloc(1, offsetof(sse_present_t, user) + user.n + 1);
         memcpy(present->user, user.p, user.n);
-        present->n = (uint32_t)user.n;
         present->since = (int64_t)time(NULL);
-        HASH_ADD_KEYPTR(hh, realm->users, present->user, user.n, present);
+        sse_nametable_add(&realm->users, &present->link, user.n);
     }
     return present;
 }
@@ -65,7 +63,7 @@ static bool drop_user(sse_presence_realm_t *realm, sse_present_t *present)
 {
     if (present->by_streams || present->polls)
         return false;
-    HASH_DELETE(hh, realm->users, present);
+    sse_nametable_remove(&realm->users, &present->link);
     free(present);
     return true;
 }
@@ -122,7 +120,7 @@ static int by_name(const void *a, const void *b)
 {
     const sse_present_t *x = *(const sse_present_t *const *)a,
                         *y = *(const sse_present_t *const *)b;
-    return compare((sse_str_t){x->user, x->n}, (sse_str_t){y->user, y->n});
+    return compare((sse_str_t){x->user, x->link.n}, (sse_str_t){y->user, y->link.n});
 }
 
 typedef struct page_t {
@@ -152,7 +150,7 @@ static void sift_down(page_t *page)
 
 static void offer(page_t *page, const sse_present_t *user)
 {
-    if (compare((sse_str_t){user->user, user->n}, page->after) <= 0 && page->after.n)
+    if (compare((sse_str_t){user->user, user->link.n}, page->after) <= 0 && page->after.n)
         return;
     const sse_present_t **h = page->heap;
     if (page->n < page->limit) {
@@ -186,8 +184,8 @@ void sse_presence_page(const sse_presence_t *p, sse_str_t realm_name, const sse_
                 offer(&page, user);
         }
     } else if (realm) {
-        for (const sse_present_t *user = realm->users; user; user = user->hh.next)
-            offer(&page, user);
+        for (const sse_namelink_t *l = NULL; (l = sse_nametable_next(&realm->users, l));)
+            offer(&page, (const sse_present_t *)l);
     }
     qsort(page.heap, page.n, sizeof *page.heap, by_name);
     *out_users = page.heap;
@@ -199,10 +197,10 @@ void sse_presence_clear(sse_presence_t *p)
 {
     while (p->realms) {
         sse_presence_realm_t *realm = p->realms;
-        while (realm->users) {
-            sse_present_t *user = realm->users;
-            HASH_DELETE(hh, realm->users, user);
-            free(user);
+        while (realm->users.count) {
+            sse_namelink_t *user = sse_nametable_next(&realm->users, NULL);
+            sse_nametable_remove(&realm->users, user);
+            free(user); /* the link is its first member */
         }
         HASH_DELETE(hh, p->realms, realm);
         free(realm);

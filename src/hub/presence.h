@@ -4,23 +4,23 @@
 #define SSE_PRESENCE_H
 
 #include "core/base.h"
+#include "hub/nametable.h"
 #include <uthash.h>
 
 typedef struct sse_present_t {
-    UT_hash_handle hh;
+    sse_namelink_t link; /* first */
+    int64_t since;       /* UNIX seconds */
     uint32_t streams;
     uint32_t polls;  /* answers to polling clients that are not overdue */
     bool by_streams; /* streams, or their grace, make the user online */
-    int64_t since;   /* UNIX seconds */
-    uint32_t n;
-    char user[]; /* NUL-terminated */
+    char user[];     /* link.n bytes and a NUL */
 } sse_present_t;
 
 typedef struct sse_presence_realm_t {
     UT_hash_handle hh;
-    sse_present_t *users;
-    uint64_t streams; /* of users and anonymous ones */
-    uint64_t told;    /* as last given to the broker */
+    sse_nametable_t users; /* of sse_present_t */
+    uint64_t streams;      /* of users and anonymous ones */
+    uint64_t told;         /* as last given to the broker */
     char name[];
 } sse_presence_realm_t;
 

@@ -67,8 +67,45 @@ void sse_notice_free(sse_notice_t *n)
     free(n->realm);
     free(n->user);
     free(n->ranges);
+    sse_buf_clear(&n->cursors);
     sse_attach_free(n->attach);
     free(n);
+}
+
+/* A cursor in a notice: the number, the length of the name, the name. Thousands of users may move
+ * in one turn, so each is no more than that. */
+void sse_reactor_cursor(sse_reactor_t *r, const sse_node_t *user, uint64_t seq)
+{
+    const sse_node_realm_t *realm = user->realm;
+    if (r->cursors && (r->cursors->epoch != realm->epoch || strcmp(r->cursors->realm, realm->name)))
+        sse_reactor_cursors_post(r);
+    if (!r->cursors) {
+        r->cursors = sse_reactor_notice(r, SSE_NOTICE_CURSORS, realm, NULL);
+        r->cursors->epoch = realm->epoch;
+    }
+    sse_buf_add(&r->cursors->cursors, &seq, sizeof seq);
+    sse_buf_add(&r->cursors->cursors, &user->name_len, sizeof user->name_len);
+    sse_buf_add(&r->cursors->cursors, user->key + 1, user->name_len);
+}
+
+void sse_reactor_cursors_post(sse_reactor_t *r)
+{
+    if (r->cursors)
+        sse_reactor_notice_post(r, r->cursors);
+    r->cursors = NULL;
+}
+
+bool sse_notice_cursor(const sse_notice_t *n, size_t *at, sse_str_t *out_user, uint64_t *out_seq)
+{
+    uint16_t len;
+    const char *p = n->cursors.p + *at;
+    if (*at == n->cursors.n)
+        return false;
+    memcpy(out_seq, p, sizeof *out_seq);
+    memcpy(&len, p + sizeof *out_seq, sizeof len);
+    *out_user = (sse_str_t){p + sizeof *out_seq + sizeof len, len};
+    *at += sizeof *out_seq + sizeof len + len;
+    return true;
 }
 
 void sse_attach_free(sse_attach_t *a)
@@ -172,6 +209,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 /* The last stream is gone: the loop ends when its handles are closed. */
 static void finish(sse_reactor_t *r)
 {
+    sse_reactor_cursors_post(r);
     if (!r->stopping || r->finished || r->n_streams)
         return;
     r->finished = true;

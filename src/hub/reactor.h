@@ -92,7 +92,7 @@ typedef enum sse_notice_type_t {
     SSE_NOTICE_CLOSED,   /* a stream's slot is free again */
     SSE_NOTICE_USER,     /* a user's number of streams changed, or the grace ended (offline) */
     SSE_NOTICE_HISTORY,  /* a stream wants history; answer with sse_reactor_history_post */
-    SSE_NOTICE_CURSOR,   /* what the network took for a user */
+    SSE_NOTICE_CURSORS,  /* what the network took for users of a realm */
     SSE_NOTICE_ENDED,    /* the answer to an END with a gather */
     SSE_NOTICE_STOPPED
 } sse_notice_type_t;
@@ -113,7 +113,8 @@ typedef struct sse_notice_t {
     sse_stream_handle_t stream; /* HISTORY */
     sse_range_t *ranges;        /* HISTORY: one block with its names, freed with the notice */
     size_t n_ranges;
-    uint64_t epoch, seq;  /* CURSOR */
+    uint64_t epoch;       /* CURSORS */
+    sse_buf_t cursors;    /* CURSORS: read with sse_notice_cursor */
     sse_gather_t *gather; /* ENDED */
     sse_attach_t *attach; /* ATTACHED; freed with the notice */
     char kind; /* INTEREST: of the channel; `user` holds its name, `online` whether it is carried */
@@ -121,6 +122,8 @@ typedef struct sse_notice_t {
 } sse_notice_t;
 
 void sse_notice_free(sse_notice_t *n);
+/* The cursor that stands at *at, which moves on to the next one; false at the end. */
+bool sse_notice_cursor(const sse_notice_t *n, size_t *at, sse_str_t *out_user, uint64_t *out_seq);
 
 /* ---- the reactor ---- */
 

@@ -35,6 +35,7 @@ struct sse_reactor_t {
     bool stopping; /* streams are being ended */
     bool finished; /* the last one is gone, handles are closing */
     uint32_t stop_at;
+    sse_notice_t *cursors; /* of this turn, to be posted at its end */
     sse_block_t *heartbeat;
     struct sse_tlssealer_t *sealer; /* NULL until a stream needs it */
     sse_reactor_stats_t stats;
@@ -126,5 +127,8 @@ uint32_t sse_streamend_open_retry(const sse_reactor_t *r);
 sse_notice_t *sse_reactor_notice(sse_reactor_t *r, sse_notice_type_t type,
                                  const sse_node_realm_t *realm, const sse_node_t *user);
 void sse_reactor_notice_post(sse_reactor_t *r, sse_notice_t *n);
+/* The network took the user's messages up to seq: into the turn's notice. */
+void sse_reactor_cursor(sse_reactor_t *r, const sse_node_t *user, uint64_t seq);
+void sse_reactor_cursors_post(sse_reactor_t *r);
 
 #endif

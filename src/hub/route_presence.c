@@ -35,8 +35,7 @@ void sse_route_presence(sse_request_t *req)
         return;
     }
     const sse_presence_realm_t *realm = sse_presence_realm(&req->hub->presence, req->realm);
-    on_counts(req, APR_SUCCESS, realm ? realm->streams : 0, realm ? HASH_COUNT(realm->users) : 0,
-              1);
+    on_counts(req, APR_SUCCESS, realm ? realm->streams : 0, realm ? realm->users.count : 0, 1);
 }
 
 /* {"users" or "online": [ids], "next": id|null} */
@@ -76,7 +75,7 @@ static void local_page(sse_request_t *req, const sse_str_t *only, size_t n_only)
                       &n, &more);
     sse_str_t *names = sse_calloc(n + 1, sizeof *names);
     for (size_t i = 0; i < n; i++)
-        names[i] = (sse_str_t){users[i]->user, users[i]->n};
+        names[i] = (sse_str_t){users[i]->user, users[i]->link.n};
     on_page(req, APR_SUCCESS, names, n, more);
     free(names);
     free(users);

@@ -112,10 +112,7 @@ static void confirm(sse_reactor_t *r, sse_node_t *user, uint64_t seq)
     if (seq <= user->cursor)
         return;
     user->cursor = seq;
-    sse_notice_t *n = sse_reactor_notice(r, SSE_NOTICE_CURSOR, user->realm, user);
-    n->seq = seq;
-    n->epoch = user->realm->epoch;
-    sse_reactor_notice_post(r, n);
+    sse_reactor_cursor(r, user, seq);
 }
 
 void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s)

@@ -30,6 +30,7 @@ sse_node_realm_t *sse_subindex_realm_ref(sse_subindex_t *ix, sse_str_t name)
         realm = sse_calloc(1, sizeof *realm + name.n + 1);
         memcpy(realm->name, name.p, name.n);
         realm->index = ix;
+        sse_nametable_init(&realm->nodes, offsetof(sse_node_t, key) - offsetof(sse_node_t, link));
         HASH_ADD_KEYPTR(hh, ix->realms, realm->name, name.n, realm);
         tell(realm, (sse_channel_t){SSE_CHANNEL_BROADCAST, SSE_STR_NONE}, true);
     }
@@ -58,12 +59,11 @@ static size_t make_key(sse_channel_t channel, char *key)
 sse_node_t *sse_subindex_find(const sse_node_realm_t *realm, sse_channel_t channel)
 {
     char key[SSE_GROUP_MAX + 1];
-    sse_node_t *node;
     if (channel.name.n > SSE_GROUP_MAX)
         return NULL;
     size_t n = make_key(channel, key);
-    HASH_FIND(hh, realm->nodes, key, n, node);
-    return node;
+    sse_namelink_t *link = sse_nametable_find(&realm->nodes, (sse_str_t){key, n});
+    return link ? (sse_node_t *)((char *)link - offsetof(sse_node_t, link)) : NULL;
 }
 
 sse_node_t *sse_subindex_get(sse_node_realm_t *realm, sse_channel_t channel)
@@ -71,12 +71,12 @@ sse_node_t *sse_subindex_get(sse_node_realm_t *realm, sse_channel_t channel)
     sse_node_t *node = sse_subindex_find(realm, channel);
     if (node)
         return node;
-    node = sse_calloc(1, sizeof *node + channel.name.n + 2);
+    node = sse_calloc(1, offsetof(sse_node_t, key) + channel.name.n + 2);
     node->source.kind = SSE_SOURCE_NODE;
     node->realm = realm;
     node->name_len = (uint16_t)channel.name.n;
     size_t n = make_key(channel, node->key);
-    HASH_ADD_KEYPTR(hh, realm->nodes, node->key, n, node);
+    sse_nametable_add(&realm->nodes, &node->link, n);
     realm->refs++;
     realm->index->nodes_made++;
     tell(realm, sse_node_channel(node), true);
@@ -87,7 +87,7 @@ static void node_free(sse_subindex_t *ix, sse_node_t *node)
 {
     sse_node_realm_t *realm = node->realm;
     tell(realm, sse_node_channel(node), false);
-    HASH_DELETE(hh, realm->nodes, node);
+    sse_nametable_remove(&realm->nodes, &node->link);
     free(node->members);
     free(node->source.edges);
     free(node);

@@ -14,6 +14,7 @@
 #define SSE_SUBINDEX_H
 
 #include "broker/broker.h"
+#include "hub/nametable.h"
 #include <uthash.h>
 
 typedef struct sse_node_t sse_node_t;
@@ -44,7 +45,7 @@ struct sse_source_t {
 typedef struct sse_node_realm_t {
     UT_hash_handle hh;
     struct sse_subindex_t *index;
-    sse_node_t *nodes;            /* events, users and groups by key */
+    sse_nametable_t nodes;        /* events, users and groups by key */
     struct sse_stream_t *streams; /* all of the realm in this reactor, by realm_next */
     struct sse_stream_t *feeds;   /* presence feeds, by realm_next */
     uint64_t epoch;               /* of the positions that its streams have */
@@ -54,7 +55,7 @@ typedef struct sse_node_realm_t {
 
 struct sse_node_t {
     sse_source_t source; /* users and groups: their events (and a user's groups) */
-    UT_hash_handle hh;
+    sse_namelink_t link; /* its name is the key */
     sse_node_realm_t *realm;
     sse_member_t *members; /* events: subscribers; groups: users */
     uint32_t n_members, cap_members;

@@ -5,7 +5,6 @@
 
 #include "core/buf.h"
 #include "hub/hub.h"
-#include <stdlib.h>
 #include <time.h>
 
 #define CALL_MAX 1024
@@ -21,41 +20,39 @@ void sse_tracking_add(sse_hub_t *hub, sse_notice_t *notice)
 
 static void on_stored(void *baton, apr_status_t status) {}
 
-/* Gives the broker the cursors of the first notice's realm, at most CALL_MAX, and takes them out of
- * the list. */
-static void flush_realm(sse_hub_t *hub)
+static void give(sse_hub_t *hub, const char *realm, const sse_cursor_t *cursors, size_t *n)
 {
-    sse_cursor_t cursors[CALL_MAX];
-    sse_notice_t *taken[CALL_MAX];
-    size_t n = 0;
-    const char *realm = ((sse_notice_t *)hub->cursors)->realm;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    sse_letter_t *kept = NULL, **tail = &kept, *next;
-    for (sse_letter_t *l = hub->cursors; l; l = next) {
-        sse_notice_t *notice = (sse_notice_t *)l;
-        next = l->next;
-        if (n == CALL_MAX || strcmp(notice->realm, realm)) {
-            *tail = l;
-            tail = &l->next;
-            hub->last_cursor = l;
-            continue;
-        }
-        cursors[n] = (sse_cursor_t){sse_str(notice->user),
-                                    {notice->epoch, notice->seq},
-                                    now.tv_sec * 1000 + now.tv_nsec / 1000000};
-        taken[n++] = notice;
-    }
-    *tail = NULL;
-    hub->cursors = kept;
-    if (hub->broker)
-        hub->broker->driver->cursors(hub->broker, sse_str(realm), cursors, n, on_stored, NULL);
-    for (size_t i = 0; i < n; i++)
-        sse_notice_free(taken[i]);
+    if (*n && hub->broker)
+        hub->broker->driver->cursors(hub->broker, sse_str(realm), cursors, *n, on_stored, NULL);
+    *n = 0;
 }
 
 void sse_tracking_flush(sse_hub_t *hub)
 {
-    while (hub->cursors)
-        flush_realm(hub);
+    sse_cursor_t cursors[CALL_MAX];
+    size_t n = 0;
+    const char *realm = NULL;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    for (sse_letter_t *l = hub->cursors; l; l = l->next) {
+        const sse_notice_t *notice = (const sse_notice_t *)l;
+        sse_str_t user;
+        uint64_t seq;
+        size_t at = 0;
+        if (realm && strcmp(realm, notice->realm))
+            give(hub, realm, cursors, &n);
+        realm = notice->realm;
+        while (sse_notice_cursor(notice, &at, &user, &seq)) {
+            cursors[n++] = (sse_cursor_t){user, {notice->epoch, seq}, ms};
+            if (n == CALL_MAX)
+                give(hub, realm, cursors, &n);
+        }
+    }
+    give(hub, realm, cursors, &n);
+    while (hub->cursors) {
+        sse_letter_t *l = hub->cursors;
+        hub->cursors = l->next;
+        sse_notice_free((sse_notice_t *)l);
+    }
 }

@@ -8,7 +8,7 @@
 
 struct sse_hub_t;
 
-/* A NOTICE_CURSOR; takes it. */
+/* A NOTICE_CURSORS; takes it. */
 void sse_tracking_add(struct sse_hub_t *hub, sse_notice_t *notice);
 /* The batch is through. */
 void sse_tracking_flush(struct sse_hub_t *hub);

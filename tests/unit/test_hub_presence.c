@@ -79,7 +79,7 @@ static void test_pages(void **state)
         assert_true(n == 37 || !more);
         for (size_t i = 0; i < n; i++)
             assert_string_equal(page[i]->user, sorted[seen++]);
-        after = (sse_str_t){page[n - 1]->user, page[n - 1]->n};
+        after = (sse_str_t){page[n - 1]->user, page[n - 1]->link.n};
         free(page);
     }
     assert_int_equal(seen, N);
