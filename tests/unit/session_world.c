@@ -312,13 +312,10 @@ static const sse_session_db_t *lend(void *baton)
     return w->db_away ? NULL : &w->db;
 }
 
-void world_resolve(world_t *w, const sse_session_conf_t *conf, const char *cookie_header,
-                   apr_time_t now, sse_identity_t *out)
+static void prepare(world_t *w, const sse_session_conf_t *conf)
 {
     const sse_statement_t *st;
     size_t n;
-    const sse_session_request_t req = {
-        .cookie_header = cookie_header, .now = now, .db = lend, .db_baton = w};
 
     w->db = (sse_session_db_t){w->driver, w->handle, apr_hash_make(w->test_pool)};
     assert_int_equal(sse_session_statements(conf, apr_dbd_name(w->driver), w->test_pool, &st, &n),
@@ -332,6 +329,16 @@ void world_resolve(world_t *w, const sse_session_conf_t *conf, const char *cooki
             fail_msg("%s: %s", st[i].sql, apr_dbd_error(w->driver, w->handle, rc));
         apr_hash_set(w->db.prepared, st[i].label, APR_HASH_KEY_STRING, prepared);
     }
+}
+
+void world_resolve(world_t *w, const sse_session_conf_t *conf, const char *cookie_header,
+                   apr_time_t now, sse_identity_t *out)
+{
+    const sse_session_request_t req = {
+        .cookie_header = cookie_header, .now = now, .db = lend, .db_baton = w};
+
+    if (!w->keep_statements)
+        prepare(w, conf);
     if (w->before_resolve)
         world_sql(w, "%s", w->before_resolve);
     w->before_resolve = NULL;

@@ -18,6 +18,7 @@ typedef struct world_t {
     int redis_port, memcached_port;
     sse_session_db_t db;        /* prepared by world_resolve for each configuration */
     sse_django_t django;        /* for tests to change */
+    bool keep_statements;       /* resolve with those that the last call prepared */
     const char *before_resolve; /* SQL run after the statements were prepared */
     bool db_away;               /* lend no connection */
     int prepared;               /* statements so far */
