@@ -130,10 +130,19 @@ class DjangoSite:
         """Runs Python inside the project; what it prints is returned."""
         return self.manage("shell", stdin="from django.contrib.auth.models import *\nfrom django.dispatch import Events\n" + code + "\n")
 
-    def start(self, server=""):
+    def prepare(self):
+        """Makes tables, static files, alice, bob and carol."""
         made = self.shell(_MAKE)
         self.ids = dict(re.findall(r"^ID (\w+) (\w+)$", made, re.M))
         (self.httpd.dir / "django.json").write_text(made.split("CONFIG", 1)[1])
+        return self
+
+    def wsgi(self):
+        """The server lines that put the site under /."""
+        return _SERVER
+
+    def start(self, server=""):
+        self.prepare()
         if self.postgres_port:
             database = (
                 "DBDriver pgsql\nDBDParams \"host=127.0.0.1 port=%d user=postgres dbname=site connect_timeout=2 "

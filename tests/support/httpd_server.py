@@ -107,7 +107,8 @@ class Httpd:
         for name in [*_BASE_MODULES, *modules]:
             if name not in without:
                 loads.append("LoadModule %s_module %s/mod_%s.so" % (name, MODULES, name))
-        loads.append("LoadModule sse_module %s" % self.stage.module)
+        if "sse" not in without:
+            loads.append("LoadModule sse_module %s" % self.stage.module)
         own = {line.split()[0].lower() for line in server.splitlines() if line.strip()}
         defaults = [
             ("SSEStateDir", '"{dir}/state"'),
