@@ -153,24 +153,6 @@ def test_while_the_hub_is_away(running):
     wait_until(lambda: running.log.matching("SSE0118"), 10, "the parent has noticed")
 
 
-def test_position_after_a_crash_is_told(running):
-    """What the dead hub kept in memory is gone, and resuming clients are told so rather than left with a silent hole."""
-    admin = running.admin()
-    position = admin.publish("lost", 1)
-    admin.publish("lost", 2)
-    kill_hub(running)
-    wait_until(lambda: opens(running), 10)
-    with running.stream("/events?event=lost", headers={"Last-Event-ID": position}) as s:
-        s.opened()
-        event = s.next()
-        if event.type == "stream-reset":
-            assert json.loads(event.data)["reason"] in ("unknown-id", "broker-reset", "expired")
-        else:
-            assert event.data == "2", "a broker that kept it replays it"
-        running.admin().publish("lost", 3)
-        s.expect("lost", "3")
-
-
 def test_hub_that_cannot_live_is_not_restarted_in_a_circle(httpd):
     """Back-off: a hub that dies at once is tried again more and more slowly, and httpd serves its pages meanwhile."""
     broken = httpd.dir / "broken-hub"
