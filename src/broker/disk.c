@@ -51,6 +51,11 @@ static const char *const migrations[] = {
     "  blocked_until INTEGER NOT NULL DEFAULT 0, cursor_epoch INTEGER NOT NULL DEFAULT 0,"
     "  cursor_seq INTEGER NOT NULL DEFAULT 0, delivered_at INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (realm, kind, name)) WITHOUT ROWID;",
+    /* Sessions that the application mirrors. */
+    "CREATE TABLE IF NOT EXISTS session (realm TEXT NOT NULL, id BLOB NOT NULL, user TEXT NOT NULL,"
+    "  expires INTEGER NOT NULL, PRIMARY KEY (realm, id)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS session_user ON session (realm, user);"
+    "CREATE INDEX IF NOT EXISTS session_expires ON session (expires);",
 };
 
 apr_status_t sse_disk_fail(sse_disk_t *s, int rc)

@@ -80,12 +80,16 @@ apr_status_t sse_disk_members(sse_disk_t *s, sse_job_t *job);
 apr_status_t sse_disk_forget(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_disconnect(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_cursors(sse_disk_t *s, sse_job_t *job);
+apr_status_t sse_disk_session_put(sse_disk_t *s, sse_job_t *job);
+/* APR_NOTFOUND: there is none, or it has expired. */
+apr_status_t sse_disk_session_get(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 
 /* A bounded piece of trimming inside a transaction: about `budget` rows. *out_more: there is more
  * to do now. */
 apr_status_t sse_disk_trim(sse_disk_t *s, size_t budget, int64_t now_ms, bool *out_more);
-/* Housekeeping that can wait, inside a transaction: expired session subscriptions (their owners'
- * changes go into the job) and channels long unused. Bounded work; *out_more as above. */
+/* Housekeeping that can wait, inside a transaction: expired sessions, expired session
+ * subscriptions (their owners' changes go into the job) and channels long unused. Bounded work;
+ * *out_more as above. */
 apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool *out_more);
 
 /* ---- the reading face ---- */

@@ -69,6 +69,8 @@ apr_status_t sse_disk_forget(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
     if (job->owner.kind == SSE_CHANNEL_USER) {
         rc = sse_sql_run(&s->sql, SSE_SQL_MEMBER_DELETE_USER, "ss", job->realm, job->owner.name);
         status = sse_disk_fail(s, rc);
+        if (status == APR_SUCCESS)
+            status = sse_disk_session_forget(s, job->realm, job->owner.name);
     } else {
         sse_str_t *users = NULL;
         size_t n;

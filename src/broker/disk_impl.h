@@ -65,6 +65,11 @@ apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int
 /* Removes it from one channel, and altogether if that was the last. */
 apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq);
 
+/* Removes mirrored sessions: one; those of a user; those that ran out, at most `limit`. */
+apr_status_t sse_disk_session_delete(sse_disk_t *s, sse_str_t realm, sse_str_t session);
+apr_status_t sse_disk_session_forget(sse_disk_t *s, sse_str_t realm, sse_str_t user);
+apr_status_t sse_disk_session_expire(sse_disk_t *s, int64_t now_ms, size_t limit);
+
 /* Removes a session's subscriptions; its owners' changes go into the job. */
 apr_status_t sse_disk_session_end(sse_disk_t *s, sse_job_t *job, sse_str_t realm, sse_str_t session,
                                   int64_t now_ms);

@@ -219,8 +219,12 @@ apr_status_t sse_disk_session_end(sse_disk_t *s, sse_job_t *job, sse_str_t realm
 
 apr_status_t sse_disk_disconnect(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 {
-    if (job->session.n)
-        return sse_disk_session_end(s, job, job->realm, job->session, now_ms);
+    if (job->session.n) {
+        apr_status_t status = sse_disk_session_delete(s, job->realm, job->session);
+        return status == APR_SUCCESS
+                   ? sse_disk_session_end(s, job, job->realm, job->session, now_ms)
+                   : status;
+    }
     if (!job->until)
         return APR_SUCCESS;
     int rc = sse_sql_run(&s->sql, SSE_SQL_OWNER_BLOCK, "sisi", job->realm, (int64_t)job->owner.kind,

@@ -109,6 +109,16 @@ static const char *const texts[SSE_SQL_N] = {
     [SSE_SQL_MEMBER_DELETE_USER] = "DELETE FROM member WHERE realm = ?1 AND user = ?2",
     [SSE_SQL_MEMBER_DELETE_GROUP] = "DELETE FROM member WHERE realm = ?1 AND grp = ?2",
 
+    [SSE_SQL_SESSION_PUT] = "INSERT INTO session (realm, id, user, expires) VALUES (?1, ?2, ?3, ?4)"
+                            " ON CONFLICT (realm, id) DO UPDATE SET user = excluded.user,"
+                            " expires = excluded.expires",
+    [SSE_SQL_SESSION_GET] =
+        "SELECT user, expires FROM session WHERE realm = ?1 AND id = ?2 AND expires > ?3",
+    [SSE_SQL_SESSION_DELETE] = "DELETE FROM session WHERE realm = ?1 AND id = ?2",
+    [SSE_SQL_SESSION_DELETE_USER] = "DELETE FROM session WHERE realm = ?1 AND user = ?2",
+    [SSE_SQL_SESSION_EXPIRE] = "DELETE FROM session WHERE (realm, id) IN"
+                               " (SELECT realm, id FROM session WHERE expires <= ?1 LIMIT ?2)",
+
     [SSE_SQL_OWNER_GET] = "SELECT blocked_until, cursor_epoch, cursor_seq, delivered_at FROM owner"
                           " WHERE realm = ?1 AND kind = ?2 AND name = ?3",
     [SSE_SQL_OWNER_BLOCK] =

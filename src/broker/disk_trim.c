@@ -10,6 +10,7 @@
 #define SWEEP_CHANNELS 200
 #define SWEEP_PAUSE_MS 3600000
 #define EXPIRE_SUBS 100
+#define SESSIONS_AT_ONCE 1000
 
 static int drop_message(sse_disk_t *s, uint64_t seq, int64_t max_refs, bool *out_dropped)
 {
@@ -280,6 +281,8 @@ static apr_status_t expire_subs(sse_disk_t *s, sse_job_t *job, int64_t now_ms, b
 apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool *out_more)
 {
     apr_status_t status = expire_subs(s, job, now_ms, out_more);
+    if (status == APR_SUCCESS)
+        status = sse_disk_session_expire(s, now_ms, SESSIONS_AT_ONCE);
     if (status == APR_SUCCESS)
         status = sweep(s, now_ms);
     *out_more |= s->swept != 0;

@@ -136,10 +136,14 @@ static void come_back(sse_local_t *l, sse_job_t *job)
     case SSE_JOB_MEMBERS_CHANGE:
     case SSE_JOB_DISCONNECT:
     case SSE_JOB_CURSORS:
+    case SSE_JOB_SESSION_PUT:
         job->cb.done(job->baton, job->status);
         break;
     case SSE_JOB_TRACKING:
         job->cb.tracking(job->baton, job->status, ok ? &job->track : NULL);
+        break;
+    case SSE_JOB_SESSION_GET:
+        job->cb.session(job->baton, job->status, job->session_user, job->session_expires);
         break;
     case SSE_JOB_HISTORY:
         sse_local_history_back(l, job);

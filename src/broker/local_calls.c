@@ -183,6 +183,26 @@ static void call_tracking(sse_broker_t *b, sse_str_t realm, sse_str_t user, sse_
     sse_local_submit(local_of(b), job);
 }
 
+static void call_session_put(sse_broker_t *b, sse_str_t realm, sse_str_t session, sse_str_t user,
+                             uint64_t expires, sse_done_fn cb, void *baton)
+{
+    sse_job_t *job = begin(SSE_JOB_SESSION_PUT, realm, baton);
+    job->cb.done = cb;
+    job->session = sse_arena_str(&job->arena, session);
+    job->owner = copy_channel(job, (sse_channel_t){SSE_CHANNEL_USER, user});
+    job->session_expires = expires;
+    sse_local_submit(local_of(b), job);
+}
+
+static void call_session_get(sse_broker_t *b, sse_str_t realm, sse_str_t session, sse_session_fn cb,
+                             void *baton)
+{
+    sse_job_t *job = begin(SSE_JOB_SESSION_GET, realm, baton);
+    job->cb.session = cb;
+    job->session = sse_arena_str(&job->arena, session);
+    sse_local_submit(local_of(b), job);
+}
+
 const sse_broker_driver_t sse_local_driver = {
     .abi = SSE_BROKER_ABI,
     .scheme = "local",
@@ -201,4 +221,6 @@ const sse_broker_driver_t sse_local_driver = {
     .interest = NULL, /* everything passes by here anyway */
     .cursors = call_cursors,
     .tracking = call_tracking,
+    .session_put = call_session_put,
+    .session_get = call_session_get,
 };

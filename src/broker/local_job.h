@@ -23,6 +23,8 @@ typedef enum sse_job_kind_t {
     SSE_JOB_CURSORS,
     SSE_JOB_TRACKING,
     SSE_JOB_HISTORY,
+    SSE_JOB_SESSION_PUT,
+    SSE_JOB_SESSION_GET,
     /* What the writer tells the loop by itself; no call stands behind them. */
     SSE_JOB_STATE,
     SSE_JOB_EXPIRED /* session subscriptions ran out: changes only */
@@ -50,6 +52,7 @@ typedef struct sse_job_t {
         sse_done_fn done;
         sse_tracking_fn tracking;
         sse_history_fn history;
+        sse_session_fn session;
     } cb;
 
     /* ---- arguments ---- */
@@ -92,7 +95,8 @@ typedef struct sse_job_t {
     size_t loaded_bytes;
     bool more;
     sse_pos_t pos; /* HISTORY: what the store had; STATE: where the store is, epoch 0 = as before */
-    uint64_t forget; /* FORGET: the channel is empty up to here */
+    sse_str_t session_user; /* SESSION_GET, with session_expires */
+    uint64_t forget;        /* FORGET: the channel is empty up to here */
     sse_broker_state_t state;
     const char *detail;
 } sse_job_t;

@@ -145,6 +145,10 @@ static apr_status_t carry_out(writer_t *w, sse_job_t *job, int64_t now_ms, bool 
         return sse_disk_disconnect(w->store, job, now_ms);
     case SSE_JOB_CURSORS:
         return sse_disk_cursors(w->store, job);
+    case SSE_JOB_SESSION_PUT:
+        return sse_disk_session_put(w->store, job);
+    case SSE_JOB_SESSION_GET:
+        return sse_disk_session_get(w->store, job, now_ms);
     default: /* the reader's: passed on after the commit */
         return APR_SUCCESS;
     }

@@ -322,6 +322,36 @@ static void tracking_counts_what_waits(void **state)
     rig_stop(r);
 }
 
+static void a_mirrored_session_is_known_until_it_ends(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm(), other = rig_realm();
+    uint64_t later = (uint64_t)time(NULL) + 1000;
+    assert_int_equal(rig_session_get(r, realm, SESSION_A), APR_NOTFOUND);
+    assert_int_equal(rig_session_put(r, realm, SESSION_A, "1", later), APR_SUCCESS);
+    assert_int_equal(rig_session_put(r, realm, SESSION_B, "1", later), APR_SUCCESS);
+    assert_int_equal(rig_session_get(r, other, SESSION_A), APR_NOTFOUND);
+    assert_int_equal(rig_session_get(r, realm, SESSION_A), APR_SUCCESS);
+    assert_string_equal(r->session_user, "1");
+    assert_int_equal(r->session_expires, later);
+    /* Put again it is another user's, with another end. */
+    assert_int_equal(rig_session_put(r, realm, SESSION_A, "two", later + 1), APR_SUCCESS);
+    assert_int_equal(rig_session_get(r, realm, SESSION_A), APR_SUCCESS);
+    assert_string_equal(r->session_user, "two");
+    assert_int_equal(r->session_expires, later + 1);
+    assert_int_equal(rig_disconnect(r, realm, 's', SESSION_A, 0), APR_SUCCESS);
+    assert_int_equal(rig_session_get(r, realm, SESSION_A), APR_NOTFOUND);
+    /* A forgotten user's sessions are forgotten, too. */
+    assert_int_equal(rig_session_get(r, realm, SESSION_B), APR_SUCCESS);
+    assert_int_equal(rig_forget(r, realm, USER("1")), APR_SUCCESS);
+    assert_int_equal(rig_session_get(r, realm, SESSION_B), APR_NOTFOUND);
+    /* One that has run out is none. */
+    assert_int_equal(rig_session_put(r, realm, SESSION_A, "1", (uint64_t)time(NULL) - 1),
+                     APR_SUCCESS);
+    assert_int_equal(rig_session_get(r, realm, SESSION_A), APR_NOTFOUND);
+    rig_stop(r);
+}
+
 int contract_records_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +368,7 @@ int contract_records_tests(void)
         contract_test(a_forgotten_event_is_a_gap),
         contract_test(a_forgotten_group_loses_its_members),
         contract_test(tracking_counts_what_waits),
+        contract_test(a_mirrored_session_is_known_until_it_ends),
     };
     return cmocka_run_group_tests_name("contract: records", tests, NULL, NULL);
 }

@@ -313,6 +313,18 @@ static void on_tracking(void *baton, apr_status_t status, const sse_tracking_t *
         r->tracking = *tracking;
 }
 
+static void on_session(void *baton, apr_status_t status, sse_str_t user, uint64_t expires)
+{
+    rig_t *r = baton;
+    answered(r, status);
+    if (status != APR_SUCCESS)
+        return;
+    assert_true(user.n < sizeof(r->session_user));
+    memcpy(r->session_user, user.p, user.n);
+    r->session_user[user.n] = '\0';
+    r->session_expires = expires;
+}
+
 /* ---- calls ---- */
 
 #define CALL(r, member, ...)                                                                       \
@@ -433,6 +445,17 @@ apr_status_t rig_cursor(rig_t *r, sse_str_t realm, const char *user, sse_pos_t l
 apr_status_t rig_tracking(rig_t *r, sse_str_t realm, const char *user)
 {
     CALL(r, tracking, realm, sse_str(user), on_tracking);
+}
+
+apr_status_t rig_session_put(rig_t *r, sse_str_t realm, sse_str_t session, const char *user,
+                             uint64_t expires)
+{
+    CALL(r, session_put, realm, session, sse_str(user), expires, on_done);
+}
+
+apr_status_t rig_session_get(rig_t *r, sse_str_t realm, sse_str_t session)
+{
+    CALL(r, session_get, realm, session, on_session);
 }
 
 /* ---- looking ---- */

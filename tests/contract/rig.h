@@ -56,6 +56,8 @@ typedef struct rig_t {
     size_t n_gaps;
     uint64_t gap_end;
     sse_tracking_t tracking;
+    char session_user[256];
+    uint64_t session_expires;
 } rig_t;
 
 /* SSEHistory of the brokers that rig_start makes: 1000 and 3600 unless a test says otherwise. */
@@ -121,6 +123,9 @@ apr_status_t rig_disconnect(rig_t *r, sse_str_t realm, char kind, sse_str_t name
 apr_status_t rig_cursor(rig_t *r, sse_str_t realm, const char *user, sse_pos_t last,
                         int64_t delivered_at);
 apr_status_t rig_tracking(rig_t *r, sse_str_t realm, const char *user);
+apr_status_t rig_session_put(rig_t *r, sse_str_t realm, sse_str_t session, const char *user,
+                             uint64_t expires);
+apr_status_t rig_session_get(rig_t *r, sse_str_t realm, sse_str_t session);
 
 /* Does the record have this subscription (session empty: for good)? Its start through *start if not
  * NULL. */
