@@ -33,6 +33,12 @@ def stored_entry(request: HttpRequest) -> Optional[Dict[str, Any]]:
     return entry if isinstance(entry, dict) and entry.get("events") else None
 
 
+def has_work(request: HttpRequest) -> bool:
+    """False for the many requests that touch no session: they need no thread."""
+    session = getattr(request, "session", None)
+    return session is not None and session.accessed or "_sse_ended" in request.__dict__
+
+
 def follow_session(request: HttpRequest, response: HttpResponse) -> None:
     """After the response is made: subscriptions of a session whose key has changed move to the new key."""
     entry = stored_entry(request)
@@ -83,7 +89,8 @@ def EventsMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
         token = current_request.set(request)
         try:
             response = await get_response(request)
-            await sync_to_async(follow_session)(request, response)
+            if has_work(request):
+                await sync_to_async(follow_session)(request, response)
             return response
         finally:
             current_request.reset(token)

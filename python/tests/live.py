@@ -26,16 +26,12 @@ DBDParams "{state}/site.sqlite3"
 
 
 class LiveSite:
-    def __init__(self, httpd, state):
+    def __init__(self, httpd, state, server=DATABASE + "SSEPresenceGrace 1\n", locations=STREAM + ADMIN):
         self.httpd = httpd
         self.state = state
         (state / "secret.key").write_text(settings.SECRET_KEY + "\n")
         call_command("sse_config", output=str(state / "django.json"))
-        # The demo and real sites do the same: SSEPresenceGrace is set low so that tests need not wait for it.
-        httpd.configure(
-            server=DATABASE.replace("{state}", str(state)) + "SSEPresenceGrace 1\n",
-            locations=STREAM.replace("{state}", str(state)) + ADMIN,
-        )
+        httpd.configure(server=server.replace("{state}", str(state)), locations=locations.replace("{state}", str(state)))
         httpd.start()
         wait_until(self.healthy, 20, "the hub serves")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sketch that the project grew from (seed_sketch.py: every character of it, but for one typo) against a real httpd."""
+"""The sketch that the project grew from (seed_sketch.txt: every character of it, but for one typo) against a real httpd."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 
 from mod_sse import Events
 
-SKETCH = pathlib.Path(__file__).with_name("seed_sketch.py")
+SKETCH = pathlib.Path(__file__).with_name("seed_sketch.txt")
 
 
 def run(source, names):

@@ -4,6 +4,8 @@
 import json
 import os
 import socketserver
+import ssl
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -258,6 +260,32 @@ def test_socket_refusal(serve_socket):
     serve_socket(b'{"status":409,"body":{"title":"used"}}\n')
     with pytest.raises(KeyConflict, match="used"):
         Events.publish("e", key="k")
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A key and a certificate for 127.0.0.1 that signs itself."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return key, cert
+
+
+def test_tls(serve, certificate):
+    key, cert = certificate
+    server = serve(OK)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    secure = server.url.replace("http:", "https:")
+    with override_settings(SSE_ADMIN_URL=secure), pytest.raises(NotThere, match="not trusted.*SSE_ADMIN_CA_FILE"):
+        Events.publish("e")
+    with override_settings(SSE_ADMIN_URL=secure, SSE_ADMIN_CA_FILE=str(cert)):
+        assert Events.publish("e") == "1-1"
+        assert Events.publish("e") == "1-1"
+    with override_settings(SSE_ADMIN_URL=secure, SSE_ADMIN_CA_FILE="/nowhere.pem"), pytest.raises(ImproperlyConfigured, match="/nowhere.pem"):
+        Events.publish("e")
+    assert len(server.connections) == 1
 
 
 @pytest.mark.parametrize(
