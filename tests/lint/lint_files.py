@@ -13,12 +13,10 @@ import source_tree  # noqa: E402
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 90
 SPDX = "SPDX-License-Identifier: Apache-2.0"
-# Texts that a test needs to the letter.
-VERBATIM = {"python/tests/seed_sketch.py"}
 
 
 def check_opening(report, path, text):
-    if path not in VERBATIM and SPDX not in "\n".join(text.splitlines()[:3]):
+    if SPDX not in "\n".join(text.splitlines()[:3]):
         report.say(path, 1, f"no '{SPDX}' on top")
     if path.endswith((".c", ".h")) and not re.match(r"/\* SPDX[^\n]*\*/\n/\* \S", text):
         report.say(path, 2, "no paragraph on top that says what this file is")
