@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include <apr_strings.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -259,6 +260,7 @@ apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool)
 const char *sse_engine_argument_problem(sse_engine_t engine, const char *argument, apr_pool_t *pool)
 {
     sse_store_t store;
+    struct stat st;
 
     switch (engine) {
     case SSE_ENGINE_CACHE:
@@ -268,10 +270,14 @@ const char *sse_engine_argument_problem(sse_engine_t engine, const char *argumen
         return sse_store_parse(argument, pool, &store);
     case SSE_ENGINE_FILE:
         if (!argument || *argument != '/')
+            return "needs the absolute path of the directory, Django's SESSION_FILE_PATH (its "
+                   "default is the temporary directory)";
+        /* Django itself refuses to run without it. */
+        if (stat(argument, &st) != 0 || !S_ISDIR(st.st_mode))
             return apr_psprintf(pool,
-                                "\"%s\" is not the absolute path of a directory; it is Django's "
-                                "SESSION_FILE_PATH, whose default is the temporary directory",
-                                argument ? argument : "");
+                                "\"%s\" is not a directory; allowed is Django's "
+                                "SESSION_FILE_PATH",
+                                argument);
         return NULL;
     default:
         return argument ? "takes no argument" : NULL;

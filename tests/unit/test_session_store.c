@@ -118,6 +118,11 @@ static void bad_urls(void **state)
     assert_non_null(sse_engine_argument_problem(SSE_ENGINE_CACHE, NULL, world.test_pool));
     assert_non_null(sse_engine_argument_problem(SSE_ENGINE_FILE, NULL, world.test_pool));
     assert_non_null(sse_engine_argument_problem(SSE_ENGINE_FILE, "tmp", world.test_pool));
+    assert_non_null(
+        strstr(sse_engine_argument_problem(SSE_ENGINE_FILE, "/nonexistent/x", world.test_pool),
+               "\"/nonexistent/x\" is not a directory"));
+    assert_non_null(sse_engine_argument_problem(SSE_ENGINE_FILE, "/dev/null", world.test_pool));
+    assert_null(sse_engine_argument_problem(SSE_ENGINE_FILE, world.dir, world.test_pool));
     assert_non_null(sse_engine_argument_problem(SSE_ENGINE_DB, "x", world.test_pool));
     assert_null(sse_engine_argument_problem(SSE_ENGINE_DB, NULL, world.test_pool));
 }
