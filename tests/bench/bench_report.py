@@ -33,7 +33,8 @@ def ratio(runs, path, server, others):
 COLUMNS = (
     ("connects/s", "connect.per_second", 0),
     ("µs CPU/connect", "connect.cpu_us", 1),
-    ("bytes/stream", "memory_used.user_bytes", 0),
+    ("bytes/stream", "memory_open.user_bytes", 0),
+    ("after messages", "memory_used.user_bytes", 0),
     ("deliveries/s", "closed.deliveries_per_second", 0),
     ("µs CPU/delivery", "closed.cpu_us", 2),
     ("burst", "burst.cpu_us", 2),
@@ -75,7 +76,7 @@ TARGETS = (
     ("p99 to the last receiver by nchan", "paced.last.p99", NCHAN, 1.0),
     ("p99 of all deliveries by nchan", "paced.delivery.p99", NCHAN, 1.0),
     ("connects per second with login, times nchan asking Django", "connect.per_second", ("nchan+Django",), -10),
-    ("bytes per stream", "memory_used.user_bytes", None, 1024),
+    ("bytes per stream", "memory_open.user_bytes", None, 1024),
 )
 
 

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-FAN_OUT = ("warm,10,1", "closed,40,1", "paced,{paced},0,{rate}", "burst,100,16")
+FAN_OUT = ("warm,10,1", "closed,40,1", "burst,100,16", "paced,{paced},0,{rate}")
 PACED_DELIVERIES = 40000  # a second, about half of what a core can send: latency under load, not under overload
 
 
