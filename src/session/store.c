@@ -270,8 +270,10 @@ const char *sse_engine_argument_problem(sse_engine_t engine, const char *argumen
         return sse_store_parse(argument, pool, &store);
     case SSE_ENGINE_FILE:
         if (!argument || *argument != '/')
-            return "needs the absolute path of the directory, Django's SESSION_FILE_PATH (its "
-                   "default is the temporary directory)";
+            return apr_psprintf(pool,
+                                "\"%s\" is not the absolute path of a directory; it is Django's "
+                                "SESSION_FILE_PATH, whose default is the temporary directory",
+                                argument ? argument : "");
         /* Django itself refuses to run without it. */
         if (stat(argument, &st) != 0 || !S_ISDIR(st.st_mode))
             return apr_psprintf(pool,
