@@ -302,7 +302,7 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
 void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const void *source,
                            sse_reserved_fn cb, void *baton)
 {
-    if (hub->state != SSE_HUB_RUNNING || hub->broker_state != SSE_BROKER_CONNECTED) {
+    if (hub->state != SSE_HUB_RUNNING) {
         answer_refusal(hub, SSE_RESERVED_UNAVAILABLE, cb, baton);
         return;
     }
