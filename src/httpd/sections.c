@@ -31,7 +31,7 @@ static const char *handler_at(apr_pool_t *p, const ap_directive_t *tree, const a
             d->filename && expr->filename && !strcmp(d->filename, expr->filename)) {
             const char *args = d->args;
             const char *word = ap_getword_conf(p, &args);
-            return !strncmp(word, "expr=", 5) ? NULL : word;
+            return strstr(word, "%{") ? NULL : word;
         }
     }
     return NULL;

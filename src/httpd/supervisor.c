@@ -231,13 +231,21 @@ static apr_status_t forget_leave_process(void *process_pool)
     return APR_SUCCESS;
 }
 
-static apr_status_t find_or_make_state(server_rec *s)
+int sse_supervisor_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    void *found = NULL;
+    sup = NULL;
+    apr_pool_userdata_get(&found, USERDATA_KEY, apr_pool_parent_get(pconf));
+    if (found && ((sse_supervisor_t *)found)->layout == LAYOUT)
+        sup = found;
+    pthread_atfork(NULL, NULL, leave_to_parent);
+    return OK;
+}
+
+static apr_status_t make_state(server_rec *s)
 {
     apr_pool_t *pool = s->process->pool;
-    void *found = NULL;
-    apr_pool_userdata_get(&found, USERDATA_KEY, pool);
-    sup = found;
-    if (sup && sup->layout == LAYOUT)
+    if (sup)
         return APR_SUCCESS;
     sup = apr_pcalloc(pool, sizeof(*sup));
     sup->layout = LAYOUT;
@@ -306,7 +314,7 @@ int sse_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
     sse_global_conf_t *g = sse_config_global();
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
         return OK;
-    if (find_or_make_state(s) != APR_SUCCESS || sse_statedir_prepare(s, g, ptemp) != APR_SUCCESS ||
+    if (make_state(s) != APR_SUCCESS || sse_statedir_prepare(s, g, ptemp) != APR_SUCCESS ||
         sse_statedir_make_keys(s, g, pconf) != APR_SUCCESS ||
         sse_adminlisten_open(&sup->admin, s, g, ptemp) != APR_SUCCESS)
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -314,7 +322,6 @@ int sse_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
     make_plan(s, g, pconf);
     struct sigaction action = {.sa_handler = wake, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
     sigaction(SIGCHLD, &action, &plan->old_sigchld);
-    pthread_atfork(NULL, NULL, leave_to_parent);
     apr_pool_pre_cleanup_register(s->process->pool, NULL, leave_process);
     apr_pool_cleanup_register(pconf, s->process->pool, forget_leave_process, apr_pool_cleanup_null);
     apr_pool_cleanup_register(pconf, NULL, leave_configuration, apr_pool_cleanup_null);

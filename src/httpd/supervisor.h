@@ -8,6 +8,10 @@
 
 #include "httpd/config.h"
 
+/* pre_config hook: from here on nothing that the parent forks, for whichever module, inherits the
+ * hub's ends that a restart left open. */
+int sse_supervisor_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+
 /* post_config hook, run last: disk, sockets and hub. Does nothing in the first of the two rounds at
  * httpd's start. */
 int sse_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
