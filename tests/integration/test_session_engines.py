@@ -3,6 +3,7 @@
 the right user and groups, and none does after logout. One httpd with a location and a realm for each store."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pwd
@@ -13,6 +14,7 @@ import time
 import pytest
 from backends import MemcachedServer, RedisServer
 from event_stream import EventStream
+from httpd_server import ADMIN
 from stage import RUN_AS, TOP, give
 from waiting import wait_until
 
@@ -179,3 +181,36 @@ def test_cache_away(site):
         with site.stream(name, cookies[name]) as s:
             assert s.status == 200
             s.opened()
+
+
+def test_sessions_mirrored_to_the_hub(httpd):
+    """`SSESession hub`: whatever made the session, the application says whose it is; httpd needs no database and no secret."""
+    key = "c$A-custom-engine's-Key"
+    name = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    httpd.configure(locations="<Location /events>\n    SetHandler sse-stream\n    SSESession hub\n    SSESessionCache 0\n</Location>\n" + ADMIN).start()
+    admin = httpd.admin()
+
+    def status():
+        with EventStream(httpd.address, headers={"Cookie": "sessionid=" + key}) as s:
+            return s.status
+
+    assert status() == 403
+    end = int(time.time()) + 4
+    admin.call("PUT", "/sessions/" + name, {"user": "7", "expires": end})
+    with httpd.stream(headers={"Cookie": "sessionid=" + key}, timeout=20) as s:
+        s.opened()
+        admin.publish("to:seven", 1, users=["7"])
+        s.expect("to:seven", "1")
+        last = s.rest(20)[-1]
+        assert json.loads(last.data) == {"reason": "expired"}
+        assert end - 1 <= time.time() <= end + 2
+    assert status() == 403
+
+    admin.call("PUT", "/sessions/" + name, {"user": "7", "expires": int(time.time()) + 600})
+    with httpd.stream(headers={"Cookie": "sessionid=" + key}, timeout=20) as s:
+        s.opened()
+        admin.call("DELETE", "/sessions/" + name)
+        last = s.rest(20)[-1]
+        assert json.loads(last.data) == {"reason": "logout"} and last.id.endswith(".end")
+    assert status() == 403
+    assert not httpd.log.matching("custom-engine")
