@@ -39,6 +39,7 @@ static const route_t routes[] = {
     {"DELETE", "/events/*/history", sse_route_history_delete},
     {"GET", "/status", sse_route_status},
     {"GET", "/health", sse_route_health},
+    {"GET", "/metrics", sse_route_metrics},
 };
 
 /* ---- matching ---- */

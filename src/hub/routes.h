@@ -56,6 +56,9 @@ void sse_route_history_delete(sse_request_t *req);
 void sse_route_status(sse_request_t *req);
 void sse_route_health(sse_request_t *req);
 
+/* route_metrics.c */
+void sse_route_metrics(sse_request_t *req);
+
 /* ---- reading members, for the functions above ---- */
 
 /* Each returns false after having answered 400. */

@@ -381,3 +381,34 @@ def test_answers_are_json(admin):
         answer = admin.request("GET", path)
         assert answer.head.get("content-type") == "application/json"
         assert answer.head.get("cache-control", "no-store").find("no-store") >= 0
+
+
+def test_metrics(server, admin):
+    """Prometheus' text format: each sample belongs to a metric that was introduced, counters move."""
+
+    def read():
+        answer = admin.request("GET", "/metrics")
+        assert answer.status == 200 and answer.head.get("content-type").startswith("text/plain; version=0.0.4")
+        types, samples = {}, {}
+        for line in answer.body.decode().splitlines():
+            if line.startswith("# TYPE "):
+                name, kind = line.split()[2:]
+                types[name] = kind
+            elif not line.startswith("#"):
+                series, value = line.rsplit(" ", 1)
+                assert series.split("{")[0] in types
+                samples[series] = float(value)
+        return types, samples
+
+    types, before = read()
+    assert types["sse_streams"] == "gauge" and types["sse_deliveries_total"] == "counter"
+    s = stream_of(server, "w", "?event=metrics:test")
+    admin.publish("metrics:test", 1)
+    s.expect("metrics:test", "1")
+
+    def total(samples, name):
+        return sum(v for k, v in samples.items() if k.split("{")[0] == name)
+
+    wait_until(lambda: total(read()[1], "sse_deliveries_total") > total(before, "sse_deliveries_total"), 10, "deliveries are counted")
+    assert total(read()[1], "sse_published_total") == total(before, "sse_published_total") + 1
+    s.close()
