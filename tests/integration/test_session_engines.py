@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every session engine, with sessions that Django 3.2, 4.2 and 5.2 themselves wrote into real stores: each opens a stream with
-the right user and groups, and none does after logout. One httpd with a location and a realm for each store."""
+"""Every session engine, with sessions that Django 3.2, 4.2 and 5.2 themselves wrote into real stores, on SQLite, PostgreSQL and
+MariaDB: each opens a stream with the right user and groups, and none does after logout. One httpd with a location and a realm for each
+store."""
 
 import contextlib
 import hashlib
@@ -12,20 +13,21 @@ import subprocess
 import time
 
 import pytest
-from backends import MemcachedServer, RedisServer
+from backends import MariadbServer, MemcachedServer, PostgresServer, RedisServer
 from event_stream import EventStream
 from httpd_server import ADMIN
 from stage import RUN_AS, TOP, give
 from waiting import wait_until
 
-VERSIONS = ("3.2", "4.2", "5.2")
+# Django, database, USE_TZ (without it SQLite and MariaDB hold local times of Chicago)
+SITES = [("3.2", "sqlite", True), ("4.2", "sqlite", False), ("5.2", "sqlite", True), ("4.2", "postgres", True), ("4.2", "mariadb", False)]
 SECRET = "the secret of these sessions"
 
 
 class Site:
     """Django of one version, its stores, and an httpd that reads them."""
 
-    def __init__(self, httpd, version, redis, memcached):
+    def __init__(self, httpd, version, database, use_tz, redis, memcached):
         self.httpd = httpd
         self.version = version
         # Copies that httpd's user may read, wherever this clone stands.
@@ -34,7 +36,9 @@ class Site:
             self.path.insert(0, httpd.stage.path / ("django-" + version))
         self.state = httpd.dir / "site"
         self.state.mkdir()
-        (self.state / "site.json").write_text(json.dumps({"redis": redis.port, "memcached": memcached.port}))
+        entry, self.dbd = database(self.state)
+        site = {"redis": redis.port, "memcached": memcached.port, "database": entry, "use_tz": use_tz}
+        (self.state / "site.json").write_text(json.dumps(site))
         give(self.state)
         self.config = self.run("prepare")
         self.sessions = self.locations()
@@ -85,7 +89,7 @@ class Site:
 """.format(name=name, session=session)
             for name, session in self.sessions.items()
         )
-        self.httpd.configure(server='DBDriver sqlite3\nDBDParams "%s/site.sqlite3"\n' % self.state, locations=places).start()
+        self.httpd.configure(server='DBDriver %s\nDBDParams "%s"\n' % self.dbd, locations=places).start()
         return self
 
     def stream(self, name, cookie):
@@ -96,18 +100,41 @@ class Site:
             return s.status
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+def sqlite(state):
+    path = "%s/site.sqlite3" % state
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": path}, ("sqlite3", path)
+
+
+def postgres(server):
+    entry = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": server.port, "USER": "postgres", "NAME": "site"}
+    params = "host=127.0.0.1 port=%d user=postgres dbname=site connect_timeout=2 tcp_user_timeout=3000" % server.port
+    return lambda state: (entry, ("pgsql", params))
+
+
+def mariadb(server):
+    entry = {"ENGINE": "django.db.backends.mysql", "HOST": server.socket, "USER": "root", "NAME": "site"}
+    return lambda state: (entry, ("mysql", "sock=%s user=root dbname=site group=sse" % server.socket))
+
+
+@pytest.fixture(scope="module", params=SITES, ids=lambda site: "-".join(site[:2]))
 def site(request, make_shared_httpd, stage):
-    version = request.param
-    if version != "3.2":
+    version, kind, use_tz = request.param
+    unpacked = stage.path / ("django-" + version)
+    if version != "3.2" and not unpacked.exists():
         subprocess.run([str(TOP / "script" / "fetch-django"), version], check=True, capture_output=True, timeout=600)
-        shutil.copytree(TOP / "build" / "django" / version, stage.path / ("django-" + version), ignore_dangling_symlinks=True)
+        shutil.copytree(TOP / "build" / "django" / version, unpacked, ignore_dangling_symlinks=True)
+    database = sqlite
+    if kind != "sqlite":
+        server = PostgresServer() if kind == "postgres" else MariadbServer()
+        request.addfinalizer(server.remove)
+        server.create_database("site")
+        database = (postgres if kind == "postgres" else mariadb)(server)
     redis, memcached = RedisServer(), MemcachedServer()
     request.addfinalizer(redis.remove)
     request.addfinalizer(memcached.remove)
     writer = stage.path / "session_writer.py"
     writer.write_text((TOP / "tests" / "support" / "session_writer.py").read_text())
-    site = Site(make_shared_httpd(), version, redis, memcached)
+    site = Site(make_shared_httpd(), version, database, use_tz, redis, memcached)
     site.redis, site.memcached = redis, memcached
     return site.start()
 

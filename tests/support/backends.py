@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL, Redis and memcached servers of the test run's own, on temporary directories and free loopback ports."""
+"""PostgreSQL, MariaDB, Redis and memcached servers of the test run's own, on temporary directories and free loopback ports."""
 
 import os
 import pathlib
@@ -62,6 +62,52 @@ class PostgresServer:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
+        self.process = None
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class MariadbServer:
+    """On a UNIX socket, with a root of its own without password; as root it runs as user mysql."""
+
+    def __init__(self):
+        self.dir = make_directory("mod_sse-my-")
+        self.socket = str(self.dir / "sock")
+        data = ["--no-defaults", "--datadir=%s" % (self.dir / "data")]
+        (self.dir / "data").mkdir()
+        if os.geteuid() == 0:
+            give(self.dir, "mysql")
+            data.append("--user=mysql")
+        subprocess.run(
+            ["mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True, cwd="/"
+        )
+        small = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M"]
+        self.process = subprocess.Popen(
+            ["mariadbd", *data, "--skip-networking", "--socket=" + self.socket, *small],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+        wait_until(self._ready, 60, "MariaDB is ready")
+
+    def run(self, sql):
+        command = ["mariadb", "--no-defaults", "-u", "root", "--socket=" + self.socket]
+        return subprocess.run(command, input=sql, text=True, capture_output=True)
+
+    def _ready(self):
+        return self.run("SELECT 1").returncode == 0
+
+    def create_database(self, name):
+        done = self.run("CREATE DATABASE %s CHARACTER SET utf8mb4" % name)
+        assert done.returncode == 0, done.stderr
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
         self.process = None
 
     def remove(self):

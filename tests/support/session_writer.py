@@ -6,14 +6,16 @@
     session_writer.py STATE log-in-briefly   the same for BRIEF seconds, where the store can end a session; prints {store: [cookie, end]}
     session_writer.py STATE log-out      logs her out of all of them (reads what log-in printed)
 
-STATE holds site.json: {"redis": port, "memcached": port}. The stores are named in STORES; each is a SESSION_ENGINE and the
+STATE holds site.json: {"redis": port, "memcached": port, "database": DATABASES' entry, "use_tz": …}. The stores are named in STORES; each is a SESSION_ENGINE and the
 cache that it uses.
 """
 
 import datetime
 import json
+import os
 import pathlib
 import sys
+import time
 
 import django
 from django.conf import settings
@@ -68,19 +70,23 @@ def stores(state, ports):
     return found
 
 
-def set_up(state, all_stores):
+def set_up(site, state, all_stores):
     caches = {"default": {"BACKEND": C + "dummy.DummyCache"}}
     caches.update((name, cache) for name, (_, cache, _, _) in all_stores.items() if cache)
     settings.configure(
         SECRET_KEY=SECRET,
-        USE_TZ=True,
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "%s/site.sqlite3" % state}},
+        USE_TZ=site["use_tz"],
+        TIME_ZONE="America/Chicago",
+        DATABASES={"default": site["database"]},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "mod_sse"],
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         SESSION_FILE_PATH="%s/sessions" % state,
         CACHES=caches,
     )
+    # Django does this for settings that are a module, not for settings.configure().
+    os.environ["TZ"] = settings.TIME_ZONE
+    time.tzset()
     django.setup()
 
 
@@ -141,7 +147,8 @@ def log_in_briefly(state, all_stores):
             continue
         with override_settings(SESSION_ENGINE=engine, SESSION_CACHE_ALIAS=name if cache else "default", **more):
             end = timezone.now() + datetime.timedelta(seconds=BRIEF)
-            found[name] = [new_session(engine, end if name == "file" else BRIEF), end.timestamp()]
+            unix = time.time() + BRIEF
+            found[name] = [new_session(engine, end if name == "file" else BRIEF), unix]
     print(json.dumps(found))
 
 
@@ -155,9 +162,9 @@ def log_out(state, all_stores):
 
 
 def main(state, command):
-    ports = json.loads(pathlib.Path(state, "site.json").read_text())
-    all_stores = stores(state, ports)
-    set_up(state, all_stores)
+    site = json.loads(pathlib.Path(state, "site.json").read_text())
+    all_stores = stores(state, site)
+    set_up(site, state, all_stores)
     {"prepare": prepare, "log-in": log_in, "log-in-briefly": log_in_briefly, "log-out": log_out}[command](state, all_stores)
 
 
