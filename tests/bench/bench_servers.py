@@ -166,6 +166,9 @@ ADMIN = """
 """
 WORKERS = 50
 MPM = f"""
+<Directory />
+    AllowOverride None
+</Directory>
 ListenBacklog 4096
 ServerLimit 2
 StartServers 2
