@@ -13,6 +13,7 @@ typedef struct walk_t {
     apr_pool_t *p;
     server_rec *server;
     bool directory;
+    const sse_dbdconf_t *db; /* of the server, once a stream needed it */
 } walk_t;
 
 /* Made anew by each check_config; workers inherit it. */
@@ -37,10 +38,26 @@ static const char *handler_at(apr_pool_t *p, const ap_directive_t *tree, const a
     return NULL;
 }
 
-static void visit_entries(const walk_t *w, const apr_array_header_t *entries,
-                          const sse_dir_conf_t *base);
+static void visit_entries(walk_t *w, const apr_array_header_t *entries, const sse_dir_conf_t *base);
 
-static void visit(const walk_t *w, ap_conf_vector_t *entry, const sse_dir_conf_t *base)
+static bool is_handler(const sse_section_t *s, const char *handler)
+{
+    return s->handler && !strcasecmp(s->handler, handler);
+}
+
+static void find_database(walk_t *w, sse_section_t *section)
+{
+    if (!is_handler(section, SSE_HANDLER_STREAM) ||
+        !sse_engine_needs_db(sse_config_engine(section->conf)))
+        return;
+    if (!w->db) {
+        sse_dbdconf_t found = sse_dbdconf_of(w->p, w->server);
+        w->db = apr_pmemdup(w->p, &found, sizeof(found));
+    }
+    section->db = w->db;
+}
+
+static void visit(walk_t *w, ap_conf_vector_t *entry, const sse_dir_conf_t *base)
 {
     core_dir_config *core = ap_get_core_module_config(entry);
     sse_dir_conf_t *own = ap_get_module_config(entry, &sse_module);
@@ -61,14 +78,14 @@ static void visit(const walk_t *w, ap_conf_vector_t *entry, const sse_dir_conf_t
                                        .directory = w->directory,
                                        .server = w->server,
                                        .conf = conf};
+            find_database(w, section);
         }
     }
     visit_entries(w, core->sec_file, conf);
     visit_entries(w, core->sec_if, conf);
 }
 
-static void visit_entries(const walk_t *w, const apr_array_header_t *entries,
-                          const sse_dir_conf_t *base)
+static void visit_entries(walk_t *w, const apr_array_header_t *entries, const sse_dir_conf_t *base)
 {
     for (int i = 0; entries && i < entries->nelts; i++)
         visit(w, APR_ARRAY_IDX(entries, i, ap_conf_vector_t *), base);
@@ -78,7 +95,7 @@ static void find_sections(apr_pool_t *p, server_rec *main_server)
 {
     sections = apr_array_make(p, 8, sizeof(sse_section_t));
     for (server_rec *s = main_server; s; s = s->next) {
-        walk_t w = {p, s, false};
+        walk_t w = {p, s, false, NULL};
         core_server_config *core = ap_get_core_module_config(s->module_config);
         const sse_dir_conf_t *base = ap_get_module_config(s->lookup_defaults, &sse_module);
         visit(&w, s->lookup_defaults, base);
@@ -91,12 +108,12 @@ static void find_sections(apr_pool_t *p, server_rec *main_server)
 static const char *name_of(apr_pool_t *p, const sse_section_t *s)
 {
     const char *kind = s->directory ? "Directory" : s->regex ? "LocationMatch" : "Location";
-    return s->path ? apr_psprintf(p, "<%s \"%s\">", kind, s->path) : "the server itself";
-}
-
-static bool is_handler(const sse_section_t *s, const char *handler)
-{
-    return s->handler && !strcasecmp(s->handler, handler);
+    const char *host = "";
+    if (s->server->is_virtual)
+        host = apr_psprintf(p, " (virtual host at %s:%u)", s->server->defn_name,
+                            s->server->defn_line_number);
+    return s->path ? apr_psprintf(p, "<%s \"%s\">%s", kind, s->path, host)
+                   : apr_pstrcat(p, "the server itself", host, NULL);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -104,66 +121,59 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && !strcmp(a, b));
 }
 
-static bool same_source(const sse_dir_conf_t *a, const sse_dir_conf_t *b)
+/* True when the two streams know their users from the same place. */
+static bool same_source(const sse_section_t *one, const sse_section_t *other)
 {
+    const sse_dir_conf_t *a = one->conf, *b = other->conf;
     return sse_config_engine(a) == sse_config_engine(b) &&
            same_text(a->engine_argument, b->engine_argument) &&
            same_text(a->django_path, b->django_path) && same_text(a->cookie_name, b->cookie_name) &&
-           same_text(a->secrets ? a->secrets->path : NULL, b->secrets ? b->secrets->path : NULL);
+           same_text(a->secrets ? a->secrets->path : NULL, b->secrets ? b->secrets->path : NULL) &&
+           (one->db == other->db || sse_dbdconf_same(one->db, other->db));
+}
+
+/* Whether a stream may join those of its realm: all from one source, or SSERealm written for all.
+ * `seen` has one stream of each realm and source, one without SSERealm where there is such. */
+static int check_realm(apr_pool_t *p, server_rec *s, apr_array_header_t *seen,
+                       const sse_section_t *section)
+{
+    bool known = false;
+    for (int i = 0; i < seen->nelts; i++) {
+        const sse_section_t **other = &APR_ARRAY_IDX(seen, i, const sse_section_t *);
+        if (strcmp(sse_config_realm(section->conf), sse_config_realm((*other)->conf)))
+            continue;
+        if (same_source(section, *other)) {
+            known = true;
+            if (!section->conf->realm)
+                *other = section;
+        } else if (!section->conf->realm || !(*other)->conf->realm) {
+            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
+                         "SSE0105: the streams of %s and %s share the realm \"%s\" but know their "
+                         "users from different sources; write SSERealm in both",
+                         name_of(p, *other), name_of(p, section), sse_config_realm(section->conf));
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    if (!known)
+        *(const sse_section_t **)apr_array_push(seen) = section;
+    return OK;
 }
 
 static int check_realms(apr_pool_t *p, server_rec *s)
 {
-    const sse_section_t *all = (const sse_section_t *)sections->elts;
-    for (int i = 0; i < sections->nelts; i++)
-        for (int j = 0; j < i; j++) {
-            const sse_section_t *a = &all[j], *b = &all[i];
-            if (!is_handler(a, SSE_HANDLER_STREAM) || !is_handler(b, SSE_HANDLER_STREAM) ||
-                strcmp(sse_config_realm(a->conf), sse_config_realm(b->conf)) ||
-                same_source(a->conf, b->conf) || (a->conf->realm && b->conf->realm))
-                continue;
-            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                         "SSE0105: the streams of %s and %s share the realm \"%s\" but know their "
-                         "users from different sources; write SSERealm in both",
-                         name_of(p, a), name_of(p, b), sse_config_realm(a->conf));
+    apr_array_header_t *seen = apr_array_make(p, 4, sizeof(const sse_section_t *));
+    for (int i = 0; i < sections->nelts; i++) {
+        const sse_section_t *section = &APR_ARRAY_IDX(sections, i, sse_section_t);
+        if (is_handler(section, SSE_HANDLER_STREAM) && check_realm(p, s, seen, section) != OK)
             return HTTP_INTERNAL_SERVER_ERROR;
-        }
-    return OK;
-}
-
-/* Checks each DBDParams against the DBDriver that stands beside it or above. */
-static int check_dbparams(apr_pool_t *p, server_rec *s, const ap_directive_t *tree,
-                          const char *driver, bool *seen)
-{
-    for (const ap_directive_t *d = tree; d; d = d->next)
-        if (!strcasecmp(d->directive, "DBDriver")) {
-            const char *args = d->args;
-            driver = ap_getword_conf(p, &args);
-            *seen = true;
-        }
-    for (const ap_directive_t *d = tree; d; d = d->next) {
-        if (d->first_child && check_dbparams(p, s, d->first_child, driver, seen) != OK)
-            return HTTP_INTERNAL_SERVER_ERROR;
-        if (!driver || strcasecmp(d->directive, "DBDParams"))
-            continue;
-        const char *args = d->args;
-        bool fatal = false;
-        const char *problem =
-            sse_session_dbparams_problem(driver, ap_getword_conf(p, &args), p, &fatal);
-        if (problem && fatal) {
-            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "SSE0103: DBDParams at %s:%d: %s",
-                         d->filename, d->line_num, problem);
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
-        if (problem)
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "SSE0104: DBDParams at %s:%d: %s",
-                         d->filename, d->line_num, problem);
     }
     return OK;
 }
 
-static int check_database(apr_pool_t *p, server_rec *s, const char *engine)
+/* The database of a server with streams that need one. */
+static int check_database(apr_pool_t *p, server_rec *s, const sse_section_t *section)
 {
+    const char *engine = section->conf->engine_name;
     if (!APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open) || !APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close)) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
                      "SSE0101: SSESession %s reads Django's users through mod_dbd, which is not "
@@ -171,22 +181,30 @@ static int check_database(apr_pool_t *p, server_rec *s, const char *engine)
                      engine);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    bool seen = false;
-    if (check_dbparams(p, s, ap_conftree, NULL, &seen) != OK)
-        return HTTP_INTERNAL_SERVER_ERROR;
-    if (!seen) {
+    const sse_dbdconf_t *db = section->db;
+    if (!db->driver) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "SSE0102: SSESession %s reads Django's users through mod_dbd, but no DBDriver "
-                     "says which database",
-                     engine);
+                     "SSE0102: SSESession %s of %s reads Django's users through mod_dbd, but no "
+                     "DBDriver says which database",
+                     engine, name_of(p, section));
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    bool fatal = false;
+    const char *problem = sse_session_dbparams_problem(db->driver, db->params, p, &fatal);
+    if (problem && fatal) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "SSE0103: DBDParams at %s:%d: %s", db->file,
+                     db->line, problem);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (problem)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "SSE0104: DBDParams at %s:%d: %s", db->file,
+                     db->line, problem);
     return OK;
 }
 
 static int check_streams(apr_pool_t *p, server_rec *s)
 {
-    const char *needs_db = NULL; /* the engine that does */
+    const sse_dbdconf_t *checked = NULL; /* sections come server by server */
     for (int i = 0; i < sections->nelts; i++) {
         const sse_section_t *section = &APR_ARRAY_IDX(sections, i, sse_section_t);
         if (!is_handler(section, SSE_HANDLER_STREAM))
@@ -199,10 +217,13 @@ static int check_streams(apr_pool_t *p, server_rec *s)
                          section->conf->engine_name, name_of(p, section));
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        if (sse_engine_needs_db(engine))
-            needs_db = section->conf->engine_name;
+        if (!section->db || section->db == checked)
+            continue;
+        if (check_database(p, s, section) != OK)
+            return HTTP_INTERNAL_SERVER_ERROR;
+        checked = section->db;
     }
-    return needs_db ? check_database(p, s, needs_db) : OK;
+    return OK;
 }
 
 /* The key file of admin locations that name none. */

@@ -6,6 +6,7 @@
 #define SSE_HTTPD_SECTIONS_H
 
 #include "httpd/config.h"
+#include "httpd/dbdconf.h"
 
 #include <ap_expr.h>
 
@@ -17,6 +18,7 @@ typedef struct sse_section_t {
     bool directory;             /* <Directory>: path is no URL */
     const server_rec *server;
     const sse_dir_conf_t *conf; /* as far as sections alone decide */
+    const sse_dbdconf_t *db; /* its server's database; NULL unless it is a stream that needs one */
 } sse_section_t;
 
 /* check_config hook: finds the sections and refuses what cannot work. HTTP_INTERNAL_SERVER_ERROR

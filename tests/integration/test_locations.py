@@ -2,6 +2,8 @@
 """Which section a request belongs to: admin routes below any kind of section, names in paths, keys by section, streams inside
 virtual hosts."""
 
+import sqlite3
+
 import pytest
 from httpd_server import KEY, STREAM
 
@@ -38,6 +40,12 @@ def server(make_shared_httpd):
     httpd = make_shared_httpd()
     (httpd.dir / "otherkeys").write_text("# comment\n\n%s\n%s\n" % (OTHER_KEY, KEY))
     return httpd.configure(locations=STREAM + PLACES).start()
+
+
+def make_database(path):
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE t (x)")
+    database.close()
 
 
 def ask(server, path, key=KEY, method="GET", header="Authorization"):
@@ -135,3 +143,39 @@ def test_virtual_hosts_have_their_own_streams(httpd):
         assert httpd.fetch("/events", headers={"Host": "three.test"}).status == 404
         httpd.stop()
         one.silent_until("stream-end")
+
+
+@pytest.mark.parametrize("realm,good", [("", False), ("SSERealm site", True)])
+def test_one_realm_over_two_databases(httpd, realm, good):
+    """mod_dbd has a database for each server: two virtual hosts may read user "1" from two of them."""
+    make_database(httpd.dir / "one.sqlite3")
+    make_database(httpd.dir / "two.sqlite3")
+    (httpd.dir / "session.keys").write_text("secret\n")
+    host = """
+<VirtualHost 127.0.0.1:{port}>
+    DBDParams "{dir}/%s.sqlite3"
+    <Location "/events">
+        SetHandler sse-stream
+        SSESession db
+        SSESecretKeyFile "{dir}/session.keys"
+        %s
+    </Location>
+</VirtualHost>
+"""
+    httpd.configure(server="DBDriver sqlite3", locations=host % ("one", realm) + host % ("two", realm))
+    status, said = httpd.configtest()
+    assert (status == 0) == good, said
+    if not good:
+        assert "SSE0105" in said and "virtual host at" in said
+
+
+def test_only_databases_of_streams_are_checked(httpd):
+    make_database(httpd.dir / "one.sqlite3")
+    (httpd.dir / "session.keys").write_text("secret\n")
+    stream = '<Location "/events">\nSetHandler sse-stream\nSSESession db\nSSESecretKeyFile "{dir}/session.keys"\n</Location>\n'
+    host = '<VirtualHost 127.0.0.1:{port}>\nDBDriver sqlite3\nDBDParams "{dir}/%s"\n%s</VirtualHost>\n'
+    httpd.configure(locations=host % ("one.sqlite3", stream) + host % ("none.sqlite3", ""))
+    assert httpd.configtest()[0] == 0
+    httpd.configure(locations=host % ("one.sqlite3", "") + host % ("none.sqlite3", stream))
+    status, said = httpd.configtest()
+    assert status != 0 and "SSE0103" in said and "none.sqlite3" in said
