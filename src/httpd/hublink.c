@@ -32,17 +32,30 @@ static struct {
     apr_time_t away_until;
 } link_ = {.rendezvous = -1};
 
-void sse_hublink_child_init(apr_pool_t *child_pool, int rendezvous)
-{
-    link_.rendezvous = rendezvous;
-    link_.idle = NULL;
-    apr_thread_mutex_create(&link_.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
-}
-
 static void close_channel(sse_channel_t *channel)
 {
     close(channel->fd);
     free(channel);
+}
+
+/* The child ends. */
+static apr_status_t close_idle(void *data)
+{
+    while (link_.idle) {
+        sse_channel_t *channel = link_.idle;
+        link_.idle = channel->next;
+        close_channel(channel);
+    }
+    return APR_SUCCESS;
+}
+
+void sse_hublink_child_init(apr_pool_t *child_pool, int rendezvous)
+{
+    link_.rendezvous = rendezvous;
+    link_.idle = NULL;
+    link_.away_until = 0;
+    apr_thread_mutex_create(&link_.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
+    apr_pool_cleanup_register(child_pool, NULL, close_idle, apr_pool_cleanup_null);
 }
 
 static sse_channel_t *take_idle(void)
