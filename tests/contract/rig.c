@@ -123,12 +123,13 @@ void rig_run_ms(rig_t *r, unsigned ms)
 
 sse_str_t rig_realm(void)
 {
-    static char name[64];
+    static char names[4][64]; /* a test may hold a few at once */
     static unsigned n;
     static uint64_t run;
     if (!run)
         sse_crypto_random(&run, sizeof(run));
-    snprintf(name, sizeof(name), "test-%016llx-%u", (unsigned long long)run, ++n);
+    char *name = names[++n % SSE_ARRAY_LEN(names)];
+    snprintf(name, sizeof(names[0]), "test-%016llx-%u", (unsigned long long)run, n);
     return sse_str(name);
 }
 
