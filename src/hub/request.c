@@ -111,6 +111,17 @@ void sse_request_failed(sse_request_t *req, apr_status_t status)
                      SSE_STR_NONE, "Retry-After: 2\n");
 }
 
+void sse_request_done(void *req, apr_status_t status)
+{
+    sse_buf_t body = {0};
+    if (status != APR_SUCCESS) {
+        sse_request_failed(req, status);
+        return;
+    }
+    sse_buf_cstr(&body, "{}");
+    sse_request_json(req, 200, &body);
+}
+
 void sse_request_not_allowed(sse_request_t *req, const char *allow)
 {
     char headers[64], detail[200];

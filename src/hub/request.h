@@ -45,6 +45,8 @@ void sse_request_problem(sse_request_t *req, int status, const char *member, con
 void sse_request_problems(sse_request_t *req, int status, const char *detail, sse_str_t errors);
 /* By the broker's status: 503 with Retry-After, or 400. */
 void sse_request_failed(sse_request_t *req, apr_status_t status);
+/* A broker's sse_done_fn whose baton is the request: {} or what went wrong. */
+void sse_request_done(void *req, apr_status_t status);
 /* 405 with Allow. */
 void sse_request_not_allowed(sse_request_t *req, const char *allow);
 

@@ -43,18 +43,6 @@ static void on_changed(void *baton, apr_status_t status)
                                           (sse_str_t){req->name, req->name_len}, on_members, req);
 }
 
-static void on_forgotten(void *baton, apr_status_t status)
-{
-    sse_request_t *req = baton;
-    if (status != APR_SUCCESS) {
-        sse_request_failed(req, status);
-        return;
-    }
-    sse_buf_t body = {0};
-    sse_buf_cstr(&body, "{}");
-    sse_request_json(req, 200, &body);
-}
-
 void sse_route_group_put(sse_request_t *req)
 {
     static const char *const known[] = {"users", NULL};
@@ -105,8 +93,8 @@ void sse_route_group_delete(sse_request_t *req)
     sse_str_t group;
     if (group_name(req, &group))
         req->hub->broker->driver->forget(req->hub->broker, req->realm,
-                                         (sse_channel_t){SSE_CHANNEL_GROUP, group}, on_forgotten,
-                                         req);
+                                         (sse_channel_t){SSE_CHANNEL_GROUP, group},
+                                         sse_request_done, req);
 }
 
 void sse_route_group_get(sse_request_t *req)

@@ -112,24 +112,12 @@ void sse_route_tracking(sse_request_t *req)
 
 /* ---- forgetting ---- */
 
-static void on_forgotten(void *baton, apr_status_t status)
-{
-    sse_request_t *req = baton;
-    if (status != APR_SUCCESS) {
-        sse_request_failed(req, status);
-        return;
-    }
-    sse_buf_t body = {0};
-    sse_buf_cstr(&body, "{}");
-    sse_request_json(req, 200, &body);
-}
-
 void sse_route_user_delete(sse_request_t *req)
 {
     sse_str_t user;
     if (read_name(req, sse_name_user_problem, "user", &user))
         req->hub->broker->driver->forget(req->hub->broker, req->realm,
-                                         (sse_channel_t){SSE_CHANNEL_USER, user}, on_forgotten,
+                                         (sse_channel_t){SSE_CHANNEL_USER, user}, sse_request_done,
                                          req);
 }
 
@@ -138,6 +126,6 @@ void sse_route_history_delete(sse_request_t *req)
     sse_str_t event;
     if (read_name(req, sse_name_event_problem, "event", &event))
         req->hub->broker->driver->forget(req->hub->broker, req->realm,
-                                         (sse_channel_t){SSE_CHANNEL_EVENT, event}, on_forgotten,
-                                         req);
+                                         (sse_channel_t){SSE_CHANNEL_EVENT, event},
+                                         sse_request_done, req);
 }

@@ -11,18 +11,6 @@ static bool read_key(sse_request_t *req, unsigned char hash[SSE_SESSION_HASH_LEN
     return sse_routes_session(req, (sse_str_t){req->name, req->name_len}, true, hash);
 }
 
-static void on_stored(void *baton, apr_status_t status)
-{
-    sse_request_t *req = baton;
-    if (status != APR_SUCCESS) {
-        sse_request_failed(req, status);
-        return;
-    }
-    sse_buf_t body = {0};
-    sse_buf_cstr(&body, "{}");
-    sse_request_json(req, 200, &body);
-}
-
 void sse_route_session_put(sse_request_t *req)
 {
     static const char *const known[] = {"user", "expires", NULL};
@@ -42,7 +30,7 @@ void sse_route_session_put(sse_request_t *req)
     }
     req->hub->broker->driver->session_put(req->hub->broker, req->realm,
                                           (sse_str_t){(const char *)hash, sizeof hash}, user,
-                                          (uint64_t)expires, on_stored, req);
+                                          (uint64_t)expires, sse_request_done, req);
 }
 
 static void on_session(void *baton, apr_status_t status, sse_str_t user, uint64_t expires)
