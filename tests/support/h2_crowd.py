@@ -8,6 +8,7 @@ connection while it lives. The framing is python3-h2's.
 import collections
 import selectors
 import socket
+import ssl
 import threading
 import time
 
@@ -26,6 +27,7 @@ class Source:
         self.statuses = collections.Counter()
         self.requests = 0
         self.connections = 0
+        self.failures = 0
         self.sock = None
         self.h2 = None
         self.parser = None
@@ -37,8 +39,13 @@ class Source:
 
     def _connect(self):
         raw = socket.create_connection(self.crowd.address, timeout=20)
-        self.sock = self.crowd.context.wrap_socket(raw, server_hostname="localhost")
-        assert self.sock.selected_alpn_protocol() == "h2"
+        try:
+            self.sock = self.crowd.context.wrap_socket(raw, server_hostname="localhost")
+        except OSError:
+            raw.close()
+            raise
+        if self.sock.selected_alpn_protocol() != "h2":
+            raise AssertionError("the server does not speak HTTP/2")
         self.sock.setblocking(False)
         self.connections += 1
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
@@ -48,7 +55,12 @@ class Source:
     def ask(self):
         self.due = None
         if not self.sock:
-            self._connect()
+            try:
+                self._connect()
+            except OSError:  # EventSource comes back after a failed connection, too
+                self.failures += 1
+                self._again()
+                return
         headers = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", self.crowd.target), ("accept", "text/event-stream")]
         if self.last_id:
             headers.append(("last-event-id", self.last_id))
@@ -73,8 +85,6 @@ class Source:
         self.due = time.monotonic() + self.retry / 1000
 
     def readable(self):
-        import ssl
-
         while self.sock:
             try:
                 data = self.sock.recv(65536)
