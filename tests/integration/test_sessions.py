@@ -53,6 +53,15 @@ def test_main_job(site):
         assert site.shell("print(User.objects.get(username='alice').is_online(), User.objects.get(username='carol').is_online())").split()[-2:] == ["True", "False"]
 
 
+@pytest.mark.parametrize("mpm", ["worker", "prefork"])
+def test_main_job_on_the_other_mpms(make_httpd, mpm):
+    site = DjangoSite(make_httpd(mpm), "db").start()
+    with stream_of(site, site.log_in("alice")) as s:
+        site.shell("Events.publish('main:job', {'n': 1}, users=[User.objects.get(username='alice')])")
+        s.expect("main:job", '{"n":1}')
+        assert site.httpd.fetch("/login/", timeout=30).status == 200
+
+
 def test_groups_come_from_djangos_tables(site):
     admin = site.httpd.admin()
     with stream_of(site, site.log_in("alice")) as alice, stream_of(site, site.log_in("bob")) as bob:
