@@ -56,7 +56,7 @@ class Tabs:
 
 
 def test_tabs_share_one_stream(site, make_browser):
-    alice = site.user_id("alice")
+    alice = site.ids["alice"]
     admin = site.httpd.admin()
     tabs = Tabs(make_browser(), site, "alice")
     tabs.open()
@@ -85,7 +85,7 @@ def test_tabs_share_one_stream(site, make_browser):
 
 def test_a_page_that_is_left_and_come_back_to(site, make_browser):
     """Also where the browser keeps left pages: the user is offline meanwhile, and nothing is missed on return."""
-    bob = site.user_id("bob")
+    bob = site.ids["bob"]
     admin = site.httpd.admin()
     tabs = Tabs(make_browser(), site, "bob")
     admin.publish("tabs:n", 1, users=[bob])
