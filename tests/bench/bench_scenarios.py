@@ -15,7 +15,7 @@ class Scenario:
     title: str
     phases: tuple
     streams: dict  # mode -> numbers of streams
-    rounds: dict = field(default_factory=lambda: {"quick": 3, "full": 5})
+    rounds: dict = field(default_factory=lambda: {"quick": 2, "full": 5})
     servers: tuple = ("raw", "nchan-1", "nchan-2", "mod_sse")
     users: bool = False  # each stream has a user of its own, 3 events and 1 group
     logins: bool = False  # each stream brings the session cookie of a Django user
@@ -48,13 +48,13 @@ SCENARIOS = {
             "event",
             "one event to all streams, streams of one event",
             FAN_OUT,
-            {"quick": (2000,), "full": (1000, 3000, 9000)},
+            {"quick": (3000,), "full": (1000, 3000, 9000)},
         ),
         Scenario(
             "user",
             "one event to all streams, each with a user of its own, 3 events and 1 group",
             FAN_OUT,
-            {"quick": (2000,), "full": (3000, 9000)},
+            {"quick": (3000,), "full": (3000, 9000)},
             users=True,
         ),
         Scenario(
