@@ -91,13 +91,13 @@ def redis_server():
 
 @pytest.fixture
 def make_browser():
-    """make_browser() -> Browser; each is another person."""
+    """make_browser(*flags) -> Browser; each is another person."""
     from browser import Browser
 
     browsers = []
 
-    def make():
-        browsers.append(Browser())
+    def make(*flags):
+        browsers.append(Browser(*flags))
         return browsers[-1]
 
     yield make

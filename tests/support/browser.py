@@ -15,11 +15,11 @@ _FLAGS = (
 
 
 class Browser:
-    def __init__(self):
+    def __init__(self, *more_flags):
         self.profile = make_directory("mod_sse-chromium-")
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
-        for flag in [*_FLAGS, "--user-data-dir=%s" % self.profile]:
+        for flag in [*_FLAGS, *more_flags, "--user-data-dir=%s" % self.profile]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver", port=free_port()), options=options)
