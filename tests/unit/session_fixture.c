@@ -9,6 +9,8 @@
 #include <apr_strings.h>
 #include <zlib.h>
 
+world_t world;
+
 static const sse_str_t secret = SSE_STR("secret of these tests");
 
 static const char *auth_hash(world_t *w)
@@ -129,4 +131,22 @@ void fixture_clear(world_t *w)
     apr_pool_clear(w->test_pool);
     sse_django_defaults(&w->django, w->pool);
     w->django.membership_table = NULL;
+}
+
+int fixture_group_begins(void **state)
+{
+    fixture_open(&world);
+    return 0;
+}
+
+int fixture_group_ends(void **state)
+{
+    world_close(&world);
+    return 0;
+}
+
+int fixture_test_ends(void **state)
+{
+    fixture_clear(&world);
+    return 0;
 }

@@ -12,6 +12,15 @@
 #define FIXTURE_PASSWORD "pbkdf2_sha256$1$salt$hash"
 #define FIXTURE_BACKEND "django.contrib.auth.backends.ModelBackend"
 
+/* The world of a test program that has this fixture. */
+extern world_t world;
+
+/* For cmocka: a group that begins with fixture_open, and tests that end with fixture_clear. */
+int fixture_group_begins(void **state);
+int fixture_group_ends(void **state);
+int fixture_test_ends(void **state);
+#define fixture_test(f) cmocka_unit_test_teardown(f, fixture_test_ends)
+
 /* A world with tables of users (1, active) and sessions (none), without groups. */
 void fixture_open(world_t *w);
 /* After each test: empties the test pool, w->django as at first. */

@@ -15,8 +15,6 @@
 
 #define SALT "django.contrib.sessions.SessionStore"
 
-static world_t world;
-
 /* --- the hub
  * -------------------------------------------------------------------------------------- */
 
@@ -432,38 +430,15 @@ static void db_params(void **state)
     assert_true(fatal);
 }
 
-static int open_world(void **state)
-{
-    fixture_open(&world);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(&world);
-    return 0;
-}
-
-static int clear_test(void **state)
-{
-    fixture_clear(&world);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(mirrored_sessions, clear_test),
-        cmocka_unit_test_teardown(no_cookie_asks_nobody, clear_test),
-        cmocka_unit_test_teardown(anonymous_sessions, clear_test),
-        cmocka_unit_test_teardown(secrets, clear_test),
-        cmocka_unit_test_teardown(session_files, clear_test),
-        cmocka_unit_test_teardown(ends_in_files, clear_test),
-        cmocka_unit_test_teardown(django_config, clear_test),
-        cmocka_unit_test_teardown(bad_django_config, clear_test),
-        cmocka_unit_test_teardown(engine_names, clear_test),
-        cmocka_unit_test_teardown(db_params, clear_test),
+        fixture_test(mirrored_sessions),  fixture_test(no_cookie_asks_nobody),
+        fixture_test(anonymous_sessions), fixture_test(secrets),
+        fixture_test(session_files),      fixture_test(ends_in_files),
+        fixture_test(django_config),      fixture_test(bad_django_config),
+        fixture_test(engine_names),       fixture_test(db_params),
     };
 
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, fixture_group_begins, fixture_group_ends);
 }

@@ -13,8 +13,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static world_t world;
-
 typedef struct rogue_t {
     int listener, port, stop[2];
     const char *answer;
@@ -183,30 +181,12 @@ static void rogue_memcached(void **state)
                    SSE_WHO_UNAVAILABLE);
 }
 
-static int open_world(void **state)
-{
-    fixture_open(&world);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(&world);
-    return 0;
-}
-
-static int clear_test(void **state)
-{
-    fixture_clear(&world);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(rogue_redis, clear_test),
-        cmocka_unit_test_teardown(rogue_memcached, clear_test),
+        fixture_test(rogue_redis),
+        fixture_test(rogue_memcached),
     };
 
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, fixture_group_begins, fixture_group_ends);
 }

@@ -13,7 +13,6 @@
 #define UUID "0f8fad5b-d9cb-469f-a165-70867728950e"
 #define SALT "django.contrib.sessions.SessionStore"
 
-static world_t world;
 static dbserver_t server;
 static const char driver[] = SSE_TEST_DRIVER; /* one program for each */
 

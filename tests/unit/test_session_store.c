@@ -14,8 +14,6 @@
 #define THREADS 24
 #define LOOKUPS 50
 
-static world_t world;
-
 /* --- URLs ---------------------------------------------------------------------------------------
  */
 
@@ -442,41 +440,29 @@ static void file_cache(void **state)
 
 static int open_world(void **state)
 {
-    fixture_open(&world);
+    fixture_group_begins(state);
     world_start_redis(&world);
     world_start_memcached(&world);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(&world);
-    return 0;
-}
-
-static int clear_test(void **state)
-{
-    fixture_clear(&world);
     return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(good_urls, clear_test),
-        cmocka_unit_test_teardown(bad_urls, clear_test),
-        cmocka_unit_test_teardown(formats, clear_test),
-        cmocka_unit_test_teardown(prefix_and_version, clear_test),
-        cmocka_unit_test_teardown(database_and_socket, clear_test),
-        cmocka_unit_test_teardown(passwords, clear_test),
-        cmocka_unit_test_teardown(restart, clear_test),
-        cmocka_unit_test_teardown(threads, clear_test),
-        cmocka_unit_test_teardown(names, clear_test),
-        cmocka_unit_test_teardown(wrong_type, clear_test),
-        cmocka_unit_test_teardown(cached_db_without_cache, clear_test),
-        cmocka_unit_test_teardown(memcached, clear_test),
-        cmocka_unit_test_teardown(file_cache, clear_test),
+        fixture_test(good_urls),
+        fixture_test(bad_urls),
+        fixture_test(formats),
+        fixture_test(prefix_and_version),
+        fixture_test(database_and_socket),
+        fixture_test(passwords),
+        fixture_test(restart),
+        fixture_test(threads),
+        fixture_test(names),
+        fixture_test(wrong_type),
+        fixture_test(cached_db_without_cache),
+        fixture_test(memcached),
+        fixture_test(file_cache),
     };
 
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, open_world, fixture_group_ends);
 }
