@@ -4,6 +4,7 @@
 #include "broker/broker.h"
 
 #include "broker/local.h"
+#include "broker/redis.h"
 #include "core/buf.h"
 
 #include <dlfcn.h>
@@ -12,7 +13,7 @@
 
 #define PROBLEM_SIZE 256
 
-static const sse_broker_driver_t *const built_in[] = {&sse_local_driver};
+static const sse_broker_driver_t *const built_in[] = {&sse_local_driver, &sse_redis_driver};
 
 /* "redis+sentinel://..." -> "redis"; a URL without scheme is one itself ("local"). */
 static sse_str_t driver_name(const char *url)

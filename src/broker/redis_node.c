@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server: one connection for scripts, one for what is pushed. Both stand or fall together.
+ *
+ * Order. A job is sent once the subscriptions made before it are in force. A fenced one is answered
+ * once a PING on the pushing connection, sent after its reply, has come back: all that was
+ * published before its script ran has been given then. */
+#include "broker/redis_impl.h"
+
+#include "core/crypto.h"
+#include "core/log.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define QUEUE_BYTES (64u * 1024 * 1024)
+#define CONNECT_MS 5000
+#define REPLY_MS 5000
+#define RETRY_MS 100
+#define RETRY_MAX_MS 5000
+#define WAIT_MS "1000"
+#define TRIES 5
+
+static void begin(sse_redisnode_t *node);
+
+/* ---- lists ---- */
+
+static void queue(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    job->next = NULL;
+    *node->queue_tail = job;
+    node->queue_tail = &job->next;
+    node->queue_bytes += job->args.n;
+}
+
+static void sent_add(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    job->prev = NULL;
+    job->next = node->sent;
+    if (node->sent)
+        node->sent->prev = job;
+    node->sent = job;
+}
+
+static void sent_remove(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    *(job->prev ? &job->prev->next : &node->sent) = job->next;
+    if (job->next)
+        job->next->prev = job->prev;
+}
+
+bool sse_redisnode_idle(const sse_redisnode_t *node)
+{
+    return !node->queue && !node->sent && !node->fenced;
+}
+
+/* ---- answers ---- */
+
+/* Asks for a PING that leaves after this. */
+static uint64_t next_ping(sse_redisnode_t *node)
+{
+    if (node->ping_queued && sse_redisconn_queued(node->pushes))
+        return node->pings_sent;
+    sse_redisconn_send(node->pushes, SSE_STR("*1\r\n$4\r\nPING\r\n"), NULL, NULL);
+    node->ping_queued = true;
+    return ++node->pings_sent;
+}
+
+static void settle(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    redisReply *reply = job->reply;
+    uint64_t epoch, seq;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER ||
+        reply->element[2]->type != REDIS_REPLY_STRING ||
+        !sse_redistext_epoch((sse_str_t){reply->element[0]->str, reply->element[0]->len}, &epoch)) {
+        job->status = APR_EGENERAL;
+        freeReplyObject(reply);
+        job->reply = NULL;
+        sse_redisjob_finish(job);
+        return;
+    }
+    seq = (uint64_t)reply->element[1]->integer;
+    sse_redisrealm_t *realm = job->realm;
+    if (!job->internal)
+        sse_redisrealm_heard(realm, epoch, seq,
+                             (sse_str_t){reply->element[2]->str, reply->element[2]->len}, false);
+    /* Changes of records have no number of their own: only a history can do without the PING. */
+    if (!job->fenced || (job->script == SSE_SCRIPT_HISTORY && realm->given >= seq)) {
+        sse_redisjob_finish(job);
+        return;
+    }
+    job->fence = next_ping(node);
+    job->next = NULL;
+    *node->fenced_tail = job;
+    node->fenced_tail = &job->next;
+}
+
+static void on_pong(sse_redisnode_t *node)
+{
+    node->pongs++;
+    while (node->fenced && node->fenced->fence <= node->pongs) {
+        sse_redisjob_t *job = node->fenced;
+        node->fenced = job->next;
+        if (!node->fenced)
+            node->fenced_tail = &node->fenced;
+        uint64_t epoch, seq = (uint64_t)job->reply->element[1]->integer;
+        sse_redistext_epoch((sse_str_t){job->reply->element[0]->str, job->reply->element[0]->len},
+                            &epoch);
+        if (epoch == job->realm->known.epoch && seq > job->realm->given)
+            job->realm->given = seq;
+        sse_redisjob_finish(job);
+    }
+}
+
+static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source);
+
+static void complain(sse_redis_t *redis, const char *what)
+{
+    uint64_t now = uv_now(redis->base.env.loop);
+    if (redis->complained && now - redis->complained < 10000)
+        return;
+    redis->complained = now;
+    sse_log(SSE_LOG_WARNING, "SSE0403: Redis refuses: %s", what);
+}
+
+static void refused(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    redisReply *reply = job->reply;
+    char what[200];
+    snprintf(what, sizeof what, "%s", reply->str);
+    freeReplyObject(reply);
+    job->reply = NULL;
+    if (!strncmp(what, "NOSCRIPT", 8) && job->tries < TRIES) {
+        send_job(node, job, true);
+        return;
+    }
+    sse_redis_t *redis = node->redis;
+    if ((!strncmp(what, "MOVED ", 6) || !strncmp(what, "ASK ", 4)) && job->tries < TRIES &&
+        sse_rediscluster_redirect(redis, job, what))
+        return;
+    complain(redis, what);
+    bool leave = !strncmp(what, "READONLY", 8) || !strncmp(what, "MASTERDOWN", 10);
+    job->status = APR_EAGAIN;
+    sse_redisjob_finish(job);
+    if (leave)
+        sse_redisnode_lose(node, "the server is a replica that takes no writes");
+    else if (node->state == SSE_NODE_READY)
+        sse_redis_state(redis, what);
+}
+
+static void on_waited(void *baton, redisReply *reply)
+{
+    sse_redisjob_t *job = baton;
+    sse_redisnode_t *node = job->node;
+    bool enough = reply && reply->type == REDIS_REPLY_INTEGER &&
+                  reply->integer >= (long long)job->redis->url.wait;
+    sent_remove(node, job);
+    if (reply && !enough && job->reply && job->reply->type != REDIS_REPLY_ERROR)
+        complain(job->redis, "fewer replicas than SSEBroker's wait have taken a message");
+    bool lost = !reply;
+    if (reply)
+        freeReplyObject(reply);
+    if (!lost && job->reply && job->reply->type == REDIS_REPLY_ERROR) {
+        refused(node, job);
+        return;
+    }
+    if (enough && job->reply) {
+        settle(node, job);
+        return;
+    }
+    if (job->reply)
+        freeReplyObject(job->reply);
+    job->reply = NULL;
+    job->status = job->redis->stopping ? APR_EOF : APR_EAGAIN;
+    sse_redisjob_finish(job);
+}
+
+static void on_reply(void *baton, redisReply *reply)
+{
+    sse_redisjob_t *job = baton;
+    sse_redisnode_t *node = job->node;
+    job->reply = reply;
+    if (job->waited)
+        return; /* on_waited goes on */
+    sent_remove(node, job);
+    if (!reply) {
+        job->status = job->redis->stopping ? APR_EOF : APR_EAGAIN;
+        sse_redisjob_finish(job);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        refused(node, job);
+    } else {
+        settle(node, job);
+    }
+}
+
+/* ---- sending ---- */
+
+static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source)
+{
+    sse_redis_t *redis = job->redis;
+    const sse_hubconf_t *conf = redis->base.env.conf;
+    char meta[SSE_REALM_MAX + 128], epoch[17], number[24];
+    uint64_t random;
+    sse_buf_t out = {0};
+    sse_crypto_random(&random, sizeof random);
+    snprintf(epoch, sizeof epoch, "%016llx", (unsigned long long)(random | 1));
+    snprintf(meta, sizeof meta, "%smeta", job->realm->prefix);
+    if (job->asking)
+        sse_redisconn_send(node->commands, SSE_STR("*1\r\n$6\r\nASKING\r\n"), NULL, NULL);
+    sse_redisconn_args(&out, 9 + job->n_args);
+    sse_redisconn_arg(&out, source ? SSE_STR("EVAL") : SSE_STR("EVALSHA"));
+    sse_redisconn_arg(&out, source ? sse_redisscript_source(job->script)
+                                   : sse_str(sse_redisscript_sha(job->script)));
+    sse_redisconn_arg(&out, SSE_STR("1"));
+    sse_redisconn_arg(&out, sse_str(meta));
+    sse_redisconn_arg(&out, sse_str(epoch));
+    snprintf(number, sizeof number, "%lld", (long long)conf->history_count);
+    sse_redisconn_arg(&out, sse_str(number));
+    snprintf(number, sizeof number, "%lld", (long long)conf->history_seconds);
+    sse_redisconn_arg(&out, sse_str(number));
+    sse_redisconn_arg(&out, SSE_STR("p"));
+    sse_redisconn_arg(&out, sse_str(redis->hub));
+    sse_buf_str(&out, sse_buf_slice(&job->args));
+    job->tries++;
+    job->node = node;
+    job->waited = redis->url.wait && job->script == SSE_SCRIPT_PUBLISH;
+    sent_add(node, job);
+    sse_redisconn_send(node->commands, sse_buf_slice(&out), on_reply, job);
+    if (job->waited) {
+        sse_buf_clear(&out);
+        snprintf(number, sizeof number, "%u", redis->url.wait);
+        sse_redisconn_args(&out, 3);
+        sse_redisconn_arg(&out, SSE_STR("WAIT"));
+        sse_redisconn_arg(&out, sse_str(number));
+        sse_redisconn_arg(&out, SSE_STR(WAIT_MS));
+        sse_redisconn_send(node->commands, sse_buf_slice(&out), on_waited, job);
+    }
+    sse_buf_clear(&out);
+}
+
+static void send_queued(sse_redisnode_t *node)
+{
+    while (node->state == SSE_NODE_READY && node->queue &&
+           node->queue->token <= node->subs_acked) {
+        sse_redisjob_t *job = node->queue;
+        node->queue = job->next;
+        if (!node->queue)
+            node->queue_tail = &node->queue;
+        node->queue_bytes -= job->args.n;
+        send_job(node, job, false);
+    }
+}
+
+void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    if ((node->failed && node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY) ||
+        node->queue_bytes > QUEUE_BYTES) {
+        sse_redisjob_fail_later(job, APR_EAGAIN);
+        return;
+    }
+    job->token = node->subs_sent;
+    queue(node, job);
+    send_queued(node);
+}
+
+void sse_redisnode_submit_internal(sse_redisnode_t *node, sse_redisjob_t *job)
+{
+    job->internal = true;
+    send_job(node, job, false);
+}
+
+void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm, sse_str_t channel,
+                             bool on)
+{
+    if (node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY)
+        return;
+    sse_buf_t name = {0}, out = {0};
+    sse_buf_printf(&name, "%sp:", realm->prefix);
+    sse_buf_str(&name, channel);
+    sse_redisconn_args(&out, 2);
+    sse_redisconn_arg(&out, on ? SSE_STR("SUBSCRIBE") : SSE_STR("UNSUBSCRIBE"));
+    sse_redisconn_arg(&out, sse_buf_slice(&name));
+    sse_redisconn_send(node->pushes, sse_buf_slice(&out), NULL, NULL);
+    sse_buf_clear(&name);
+    sse_buf_clear(&out);
+    node->subs_sent++;
+}
+
+/* ---- what is pushed ---- */
+
+static void hold(sse_redisnode_t *node, sse_redisrealm_t *realm, sse_str_t payload)
+{
+    sse_redisheld_t *held = sse_malloc(sizeof *held + payload.n);
+    held->next = NULL;
+    held->realm = realm;
+    held->n = payload.n;
+    memcpy(held->payload, payload.p, payload.n);
+    *node->held_tail = held;
+    node->held_tail = &held->next;
+}
+
+static void release_held(sse_redisnode_t *node, bool give)
+{
+    while (node->held) {
+        sse_redisheld_t *held = node->held;
+        node->held = held->next;
+        if (give)
+            sse_redisrealm_take(held->realm, (sse_str_t){held->payload, held->n});
+        free(held);
+    }
+    node->held_tail = &node->held;
+}
+
+static sse_str_t str_of(const redisReply *reply)
+{
+    return (sse_str_t){reply->str, reply->len};
+}
+
+static void on_push(void *owner, redisReply *reply)
+{
+    sse_redisnode_t *node = owner;
+    if (reply->type == REDIS_REPLY_STATUS) { /* +PONG outside of a subscription */
+        on_pong(node);
+        return;
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        sse_redisnode_lose(node, reply->str);
+        return;
+    }
+    if (reply->type != REDIS_REPLY_ARRAY || !reply->elements ||
+        reply->element[0]->type != REDIS_REPLY_STRING)
+        return;
+    sse_str_t kind = str_of(reply->element[0]), rest;
+    if (sse_str_eq(kind, SSE_STR("message")) && reply->elements == 3) {
+        sse_redisrealm_t *realm =
+            sse_redisrealm_of(node->redis, str_of(reply->element[1]), false, &rest);
+        if (realm && realm->node == node && node->state == SSE_NODE_READY)
+            sse_redisrealm_take(realm, str_of(reply->element[2]));
+        else if (realm && realm->node == node)
+            hold(node, realm, str_of(reply->element[2]));
+    } else if (sse_str_eq(kind, SSE_STR("pmessage")) && reply->elements == 4) {
+        sse_redisrealm_t *realm =
+            sse_redisrealm_of(node->redis, str_of(reply->element[2]), true, &rest);
+        if (realm && realm->node == node)
+            sse_redisrealm_control(realm, str_of(reply->element[3]));
+    } else if (sse_str_eq(kind, SSE_STR("pong"))) {
+        on_pong(node);
+    } else {
+        node->subs_acked++;
+        if (node->state == SSE_NODE_CATCHING && node->subs_acked == node->subs_sent &&
+            !node->recovery)
+            sse_redisrecovery_begin(node);
+        send_queued(node);
+    }
+}
+
+/* ---- life ---- */
+
+static void fail_jobs(sse_redisnode_t *node, apr_status_t status, bool queued)
+{
+    sse_redisjob_t *job = node->fenced, *next;
+    node->fenced = NULL;
+    node->fenced_tail = &node->fenced;
+    for (; job; job = next) {
+        next = job->next;
+        job->status = status;
+        freeReplyObject(job->reply);
+        job->reply = NULL;
+        sse_redisjob_finish(job);
+    }
+    job = queued ? node->queue : NULL;
+    if (queued) {
+        node->queue = NULL;
+        node->queue_tail = &node->queue;
+        node->queue_bytes = 0;
+    }
+    for (; job; job = next) {
+        next = job->next;
+        job->status = status;
+        sse_redisjob_finish(job);
+    }
+}
+
+static void close_conns(sse_redisnode_t *node)
+{
+    sse_redisconn_t *conns[] = {node->commands, node->pushes};
+    node->commands = node->pushes = NULL;
+    node->conns_ready = 0;
+    for (size_t i = 0; i < 2; i++)
+        if (conns[i])
+            sse_redisconn_close(conns[i], sse_redis_closed, node->redis);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    begin(timer->data);
+}
+
+/* Longer each time, and never all hubs at once. */
+static uint64_t pause_ms(const sse_redisnode_t *node)
+{
+    uint32_t random;
+    uint64_t ms = RETRY_MS << (node->attempts < 6 ? node->attempts : 6);
+    sse_crypto_random(&random, sizeof random);
+    if (ms > RETRY_MAX_MS)
+        ms = RETRY_MAX_MS;
+    return ms / 2 + random % (ms / 2 + 1);
+}
+
+void sse_redisnode_lose(sse_redisnode_t *node, const char *why)
+{
+    if (node->state == SSE_NODE_DOWN)
+        return;
+    char text[300];
+    snprintf(text, sizeof text, "%s", why);
+    node->state = SSE_NODE_DOWN;
+    node->failed = true;
+    sse_redisrecovery_drop(node);
+    close_conns(node);
+    release_held(node, false);
+    fail_jobs(node, node->redis->stopping ? APR_EOF : APR_EAGAIN, true);
+    if (node->redis->stopping)
+        return;
+    sse_redis_state(node->redis, text);
+    uv_timer_start(&node->retry, on_retry, pause_ms(node), 0);
+    node->attempts++;
+    sse_rediscluster_node_lost(node);
+}
+
+static void on_lost(void *owner, const char *why)
+{
+    sse_redisnode_lose(owner, why);
+}
+
+static void psubscribe(sse_redisnode_t *node)
+{
+    sse_buf_t pattern = {0}, out = {0};
+    sse_buf_printf(&pattern, "%s{*}:ctl", node->redis->url.prefix);
+    sse_redisconn_args(&out, 2);
+    sse_redisconn_arg(&out, SSE_STR("PSUBSCRIBE"));
+    sse_redisconn_arg(&out, sse_buf_slice(&pattern));
+    sse_redisconn_send(node->pushes, sse_buf_slice(&out), NULL, NULL);
+    sse_buf_clear(&pattern);
+    sse_buf_clear(&out);
+    node->subs_sent++;
+}
+
+static void subscribe_all(sse_redisnode_t *node)
+{
+    node->subs_sent = node->subs_acked = node->pings_sent = node->pongs = 0;
+    node->ping_queued = node->recover_again = false;
+    psubscribe(node);
+    for (sse_redisrealm_t *realm = node->redis->realms; realm; realm = realm->hh.next) {
+        if (realm->node != node || !realm->channels)
+            continue;
+        for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
+            sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, true);
+        sse_redisnode_subscribe(node, realm, SSE_STR("*"), true);
+    }
+}
+
+static void on_loaded(void *baton, redisReply *reply)
+{
+    if (reply)
+        freeReplyObject(reply);
+}
+
+static void load_scripts(sse_redisnode_t *node)
+{
+    for (size_t i = 0; i < SSE_SCRIPTS; i++) {
+        sse_buf_t out = {0};
+        sse_redisconn_args(&out, 3);
+        sse_redisconn_arg(&out, SSE_STR("SCRIPT"));
+        sse_redisconn_arg(&out, SSE_STR("LOAD"));
+        sse_redisconn_arg(&out, sse_redisscript_source((sse_redisscript_t)i));
+        sse_redisconn_send(node->commands, sse_buf_slice(&out), on_loaded, NULL);
+        sse_buf_clear(&out);
+    }
+}
+
+static sse_str_t info_line(sse_str_t info, const char *name)
+{
+    char *found = info.n ? memmem(info.p, info.n, name, strlen(name)) : NULL;
+    if (!found)
+        return SSE_STR_NONE;
+    found += strlen(name);
+    size_t left = info.n - (size_t)(found - info.p), n = 0;
+    while (n < left && found[n] != '\r' && found[n] != '\n')
+        n++;
+    return (sse_str_t){found, n};
+}
+
+/* Is it the same process as last time, and does it take writes? */
+static void on_info(void *baton, redisReply *reply)
+{
+    sse_redisnode_t *node = baton;
+    if (!reply || !node->commands) {
+        if (reply)
+            freeReplyObject(reply);
+        return;
+    }
+    sse_str_t run = SSE_STR_NONE, role = SSE_STR_NONE;
+    if (reply->type == REDIS_REPLY_STRING) {
+        run = info_line(str_of(reply), "run_id:");
+        role = info_line(str_of(reply), "\nrole:");
+    }
+    node->same_life = run.n && sse_str_eq(run, sse_str(node->run_id));
+    snprintf(node->run_id, sizeof node->run_id, "%.*s", (int)run.n, run.p ? run.p : "");
+    bool replica = sse_str_eq(role, SSE_STR("slave"));
+    freeReplyObject(reply);
+    if (replica) {
+        sse_redisnode_lose(node, "the server is a replica that takes no writes");
+        return;
+    }
+    node->state = SSE_NODE_CATCHING;
+    load_scripts(node);
+    subscribe_all(node);
+}
+
+static void on_ready(void *owner)
+{
+    sse_redisnode_t *node = owner;
+    if (++node->conns_ready < 2)
+        return;
+    sse_redisconn_send(node->commands, SSE_STR("*1\r\n$4\r\nINFO\r\n"), on_info, node);
+}
+
+static void open_conns(sse_redisnode_t *node)
+{
+    static const sse_redisconn_events_t events = {on_ready, on_push, on_lost};
+    sse_redisconn_conf_t conf;
+    sse_redis_conn_conf(node->redis, node, &conf);
+    conf.connect_ms = CONNECT_MS;
+    conf.reply_ms = REPLY_MS;
+    node->commands = sse_redisconn_open(&conf, &events, node);
+    conf.pushed = true;
+    node->pushes = sse_redisconn_open(&conf, &events, node);
+    node->redis->open += 2;
+}
+
+static void on_master(sse_redisnode_t *node, const char *host, uint16_t port, const char *problem)
+{
+    if (!host) {
+        sse_redisnode_lose(node, problem);
+        return;
+    }
+    free(node->host);
+    node->host = sse_strndup(host, strlen(host));
+    node->port = port;
+    open_conns(node);
+}
+
+static void begin(sse_redisnode_t *node)
+{
+    node->state = SSE_NODE_CONNECTING;
+    if (node->redis->url.kind == SSE_BROKERURL_CLUSTER && !node->host)
+        return; /* holds what waits for the map */
+    if (node->redis->url.kind == SSE_BROKERURL_SENTINEL)
+        node->redis->asking = sse_redissentinel_ask(node, on_master);
+    else
+        open_conns(node);
+}
+
+void sse_redisnode_again(sse_redisnode_t *node)
+{
+    if (node->state == SSE_NODE_READY)
+        node->state = SSE_NODE_CATCHING;
+    else if (node->state != SSE_NODE_CATCHING)
+        return;
+    if (node->recovery)
+        node->recover_again = true;
+    else if (node->subs_acked == node->subs_sent)
+        sse_redisrecovery_begin(node);
+}
+
+void sse_redisnode_take_queued(sse_redisnode_t *from, sse_redisrealm_t *realm, sse_redisnode_t *to)
+{
+    sse_redisjob_t *job = from->queue;
+    from->queue = NULL;
+    from->queue_tail = &from->queue;
+    from->queue_bytes = 0;
+    while (job) {
+        sse_redisjob_t *next = job->next;
+        if (job->realm == realm)
+            sse_redisnode_submit(to, job);
+        else
+            queue(from, job);
+        job = next;
+    }
+}
+
+void sse_redisnode_ready(sse_redisnode_t *node)
+{
+    if (node->recover_again) {
+        node->recover_again = false;
+        sse_redisrecovery_begin(node);
+        return;
+    }
+    node->state = SSE_NODE_READY;
+    node->ever = true;
+    node->failed = false;
+    node->attempts = 0;
+    release_held(node, true);
+    sse_redis_state(node->redis, NULL);
+    sse_redispresence_save(node->redis, true);
+    send_queued(node);
+}
+
+sse_redisnode_t *sse_redisnode_create(sse_redis_t *redis, const char *host, uint16_t port)
+{
+    sse_redisnode_t *node = sse_calloc(1, sizeof *node);
+    node->redis = redis;
+    node->host = host ? sse_strndup(host, strlen(host)) : NULL;
+    node->port = port;
+    node->queue_tail = &node->queue;
+    node->fenced_tail = &node->fenced;
+    node->held_tail = &node->held;
+    redis->nodes[redis->n_nodes++] = node;
+    uv_timer_init(redis->base.env.loop, &node->retry);
+    node->retry.data = node;
+    redis->open++;
+    begin(node);
+    return node;
+}
+
+static void on_node_closed(uv_handle_t *handle)
+{
+    sse_redisnode_t *node = handle->data;
+    sse_redis_t *redis = node->redis;
+    free(node->host);
+    free(node);
+    sse_redis_closed(redis);
+}
+
+void sse_redisnode_close(sse_redisnode_t *node)
+{
+    node->state = SSE_NODE_DOWN;
+    sse_redisrecovery_drop(node);
+    close_conns(node);
+    release_held(node, false);
+    fail_jobs(node, APR_EOF, true);
+    uv_close((uv_handle_t *)&node->retry, on_node_closed);
+}
