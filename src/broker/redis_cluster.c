@@ -97,8 +97,7 @@ bool sse_rediscluster_redirect(sse_redis_t *redis, sse_redisjob_t *job, const ch
     if (!colon || sscanf(colon + 1, "%u", &port) != 1 || port > 65535)
         return false;
     *colon = '\0';
-    sse_redisnode_t *node =
-        node_at(redis, *address ? address : job->node->host, (uint16_t)port);
+    sse_redisnode_t *node = node_at(redis, *address ? address : job->node->host, (uint16_t)port);
     if (!node)
         return false;
     if (!strcmp(kind, "ASK")) {
@@ -144,14 +143,13 @@ static bool take_map(cluster_t *cluster, const redisReply *reply, const char *as
             part->element[2]->type != REDIS_REPLY_ARRAY || part->element[2]->elements < 2)
             return false;
         const redisReply *host = part->element[2]->element[0];
-        const char *name =
-            host->type == REDIS_REPLY_STRING && host->len ? host->str : asked;
+        const char *name = host->type == REDIS_REPLY_STRING && host->len ? host->str : asked;
         sse_redisnode_t *node =
             node_at(cluster->redis, name, (uint16_t)part->element[2]->element[1]->integer);
         if (!node)
             return false;
-        set_slots(cluster, (unsigned)part->element[0]->integer,
-                  (unsigned)part->element[1]->integer, node);
+        set_slots(cluster, (unsigned)part->element[0]->integer, (unsigned)part->element[1]->integer,
+                  node);
     }
     return true;
 }

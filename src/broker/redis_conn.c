@@ -39,8 +39,8 @@ struct sse_redisconn_t {
     uv_getaddrinfo_t resolve;
     redisReader *reader;
     sse_tlspipe_t *tls;
-    sse_buf_t out;          /* commands that wait for the end of this turn */
-    waiter_t *waiters;      /* a ring */
+    sse_buf_t out;     /* commands that wait for the end of this turn */
+    waiter_t *waiters; /* a ring */
     size_t head, n, cap;
     void (*closed)(void *baton);
     void *closed_baton;
@@ -161,8 +161,7 @@ static void on_flush(uv_prepare_t *handle)
     if (c->tls) {
         char problem[256];
         sse_buf_t wire = {0};
-        apr_status_t status =
-            sse_tlspipe_write(c->tls, sse_buf_slice(&bytes), &wire, problem);
+        apr_status_t status = sse_tlspipe_write(c->tls, sse_buf_slice(&bytes), &wire, problem);
         sse_buf_clear(&bytes);
         if (status != APR_SUCCESS) {
             sse_buf_clear(&wire);
@@ -200,8 +199,7 @@ void sse_redisconn_send(sse_redisconn_t *c, sse_str_t command, sse_redisconn_fn 
             c->cap = cap;
             c->head = 0;
         }
-        c->waiters[(c->head + c->n++) & (c->cap - 1)] =
-            (waiter_t){fn, baton, uv_now(c->conf.loop)};
+        c->waiters[(c->head + c->n++) & (c->cap - 1)] = (waiter_t){fn, baton, uv_now(c->conf.loop)};
     }
     uv_prepare_start(&c->flush, on_flush);
 }
@@ -248,8 +246,8 @@ static void greet(sse_redisconn_t *c)
 {
     c->state = GREETING;
     if (c->conf.password && c->conf.user)
-        greet_with(c, 3, (sse_str_t[]){SSE_STR("AUTH"), sse_str(c->conf.user),
-                                       sse_str(c->conf.password)});
+        greet_with(
+            c, 3, (sse_str_t[]){SSE_STR("AUTH"), sse_str(c->conf.user), sse_str(c->conf.password)});
     else if (c->conf.password)
         greet_with(c, 2, (sse_str_t[]){SSE_STR("AUTH"), sse_str(c->conf.password)});
     if (c->conf.db) {
@@ -320,8 +318,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     char problem[256] = "the server closed the connection";
     sse_buf_t plain = {0}, wire = {0};
     bool was_ready = sse_tlspipe_ready(c->tls);
-    apr_status_t status = sse_tlspipe_read(c->tls, (sse_str_t){buf->base, (size_t)n}, &plain,
-                                           &wire, problem);
+    apr_status_t status =
+        sse_tlspipe_read(c->tls, (sse_str_t){buf->base, (size_t)n}, &plain, &wire, problem);
     write_wire(c, &wire);
     if (!was_ready && sse_tlspipe_ready(c->tls))
         greet(c);

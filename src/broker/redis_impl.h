@@ -59,14 +59,14 @@ struct sse_redisjob_t {
     sse_redisjob_fn done;
     sse_buf_t args; /* the script's own, encoded */
     size_t n_args;
-    bool fenced;     /* answered when all that was published before it has been given up */
-    bool internal;   /* part of a node's start */
-    bool waited;     /* WAIT follows it */
-    bool asking;     /* ASKING goes before it */
+    bool fenced;   /* answered when all that was published before it has been given up */
+    bool internal; /* part of a node's start */
+    bool waited;   /* WAIT follows it */
+    bool asking;   /* ASKING goes before it */
     unsigned tries;
-    uint64_t token;  /* subscriptions that must be in force before it is sent */
-    uint64_t fence;  /* the PING that must come back before it is answered */
-    uint64_t floor;  /* history: all messages at or below it had been given when it began */
+    uint64_t token; /* subscriptions that must be in force before it is sent */
+    uint64_t fence; /* the PING that must come back before it is answered */
+    uint64_t floor; /* history: all messages at or below it had been given when it began */
     redisReply *reply;
     apr_status_t status;
     /* The call: */
@@ -139,7 +139,7 @@ struct sse_redisrealm_t {
     sse_redisuser_t *leaving; /* offline, and not yet known to be saved */
     uint64_t streams;
     bool streams_dirty, told_lost, saving;
-    bool moved; /* to another node: what it knows is compared there */
+    bool moved;      /* to another node: what it knows is compared there */
     uint64_t leased; /* loop ms of the last lease */
 };
 
@@ -162,9 +162,9 @@ sse_redisrealm_t *sse_redisrealm_of(sse_redis_t *redis, sse_str_t key, bool add,
 /* ---- nodes ---- */
 
 typedef enum sse_redisnode_state_t {
-    SSE_NODE_DOWN,       /* waits to try again */
+    SSE_NODE_DOWN, /* waits to try again */
     SSE_NODE_CONNECTING,
-    SSE_NODE_CATCHING,   /* both connections stand: subscribes, reads what was missed */
+    SSE_NODE_CATCHING, /* both connections stand: subscribes, reads what was missed */
     SSE_NODE_READY
 } sse_redisnode_state_t;
 
@@ -203,19 +203,23 @@ sse_redisnode_t *sse_redisnode_create(sse_redis_t *redis, const char *host, uint
 void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job);
 void sse_redisnode_submit_internal(sse_redisnode_t *node, sse_redisjob_t *job);
 /* Subscribes or unsubscribes a channel (kind:name or "*") of a realm. */
-void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm, sse_str_t channel,
-                             bool on);
+void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm,
+                             sse_str_t channel, bool on);
 void sse_redisnode_lose(sse_redisnode_t *node, const char *why);
 /* Recovery is over. */
 void sse_redisnode_ready(sse_redisnode_t *node);
 /* Hands over the jobs of a realm that are not sent yet. */
-void sse_redisnode_take_queued(sse_redisnode_t *from, sse_redisrealm_t *realm,
-                               sse_redisnode_t *to);
+void sse_redisnode_take_queued(sse_redisnode_t *from, sse_redisrealm_t *realm, sse_redisnode_t *to);
 /* A realm came: reads what it missed. */
 void sse_redisnode_again(sse_redisnode_t *node);
 bool sse_redisnode_idle(const sse_redisnode_t *node);
 /* Ends all its jobs with the status and closes it. */
 void sse_redisnode_close(sse_redisnode_t *node);
+
+void sse_redissend_pong(sse_redisnode_t *node);
+void sse_redissend_queued(sse_redisnode_t *node); /* what may be sent now */
+/* Answers what is queued or fenced; what is sent is answered by its connection's end. */
+void sse_redissend_fail(sse_redisnode_t *node, apr_status_t status);
 
 /* Reads what the realms of a node missed; then sse_redisnode_ready. */
 void sse_redisrecovery_begin(sse_redisnode_t *node);
@@ -260,9 +264,9 @@ struct sse_redis_t {
     sse_broker_state_t state;
     uv_timer_t second, defer, leave, save;
     sse_redisjob_t *failed, **failed_tail; /* answered in the next turn */
-    unsigned open;      /* handles and connections that are not closed yet */
-    uint64_t leave_by;   /* loop ms */
-    uint64_t complained; /* loop ms */
+    unsigned open;                         /* handles and connections that are not closed yet */
+    uint64_t leave_by;                     /* loop ms */
+    uint64_t complained;                   /* loop ms */
     bool saving_hubs;
 };
 

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server: one connection for scripts, one for what is pushed. Both stand or fall together.
- *
- * Order. A job is sent once the subscriptions made before it are in force. A fenced one is answered
- * once a PING on the pushing connection, sent after its reply, has come back: all that was
- * published before its script ran has been given then. */
+/* A server: one connection for scripts, one for what is pushed. Both stand or fall together. */
 #include "broker/redis_impl.h"
 
 #include "core/crypto.h"
@@ -11,266 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define QUEUE_BYTES (64u * 1024 * 1024)
 #define CONNECT_MS 5000
 #define REPLY_MS 5000
 #define RETRY_MS 100
 #define RETRY_MAX_MS 5000
-#define WAIT_MS "1000"
-#define TRIES 5
 
 static void begin(sse_redisnode_t *node);
 
-/* ---- lists ---- */
-
-static void queue(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    job->next = NULL;
-    *node->queue_tail = job;
-    node->queue_tail = &job->next;
-    node->queue_bytes += job->args.n;
-}
-
-static void sent_add(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    job->prev = NULL;
-    job->next = node->sent;
-    if (node->sent)
-        node->sent->prev = job;
-    node->sent = job;
-}
-
-static void sent_remove(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    *(job->prev ? &job->prev->next : &node->sent) = job->next;
-    if (job->next)
-        job->next->prev = job->prev;
-}
-
-bool sse_redisnode_idle(const sse_redisnode_t *node)
-{
-    return !node->queue && !node->sent && !node->fenced;
-}
-
-/* ---- answers ---- */
-
-/* Asks for a PING that leaves after this. */
-static uint64_t next_ping(sse_redisnode_t *node)
-{
-    if (node->ping_queued && sse_redisconn_queued(node->pushes))
-        return node->pings_sent;
-    sse_redisconn_send(node->pushes, SSE_STR("*1\r\n$4\r\nPING\r\n"), NULL, NULL);
-    node->ping_queued = true;
-    return ++node->pings_sent;
-}
-
-static void settle(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    redisReply *reply = job->reply;
-    uint64_t epoch, seq;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 ||
-        reply->element[0]->type != REDIS_REPLY_STRING ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER ||
-        reply->element[2]->type != REDIS_REPLY_STRING ||
-        !sse_redistext_epoch((sse_str_t){reply->element[0]->str, reply->element[0]->len}, &epoch)) {
-        job->status = APR_EGENERAL;
-        freeReplyObject(reply);
-        job->reply = NULL;
-        sse_redisjob_finish(job);
-        return;
-    }
-    seq = (uint64_t)reply->element[1]->integer;
-    sse_redisrealm_t *realm = job->realm;
-    if (!job->internal)
-        sse_redisrealm_heard(realm, epoch, seq,
-                             (sse_str_t){reply->element[2]->str, reply->element[2]->len}, false);
-    /* Changes of records have no number of their own: only a history can do without the PING. */
-    if (!job->fenced || (job->script == SSE_SCRIPT_HISTORY && realm->given >= seq)) {
-        sse_redisjob_finish(job);
-        return;
-    }
-    job->fence = next_ping(node);
-    job->next = NULL;
-    *node->fenced_tail = job;
-    node->fenced_tail = &job->next;
-}
-
-static void on_pong(sse_redisnode_t *node)
-{
-    node->pongs++;
-    while (node->fenced && node->fenced->fence <= node->pongs) {
-        sse_redisjob_t *job = node->fenced;
-        node->fenced = job->next;
-        if (!node->fenced)
-            node->fenced_tail = &node->fenced;
-        uint64_t epoch, seq = (uint64_t)job->reply->element[1]->integer;
-        sse_redistext_epoch((sse_str_t){job->reply->element[0]->str, job->reply->element[0]->len},
-                            &epoch);
-        if (epoch == job->realm->known.epoch && seq > job->realm->given)
-            job->realm->given = seq;
-        sse_redisjob_finish(job);
-    }
-}
-
-static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source);
-
-static void complain(sse_redis_t *redis, const char *what)
-{
-    uint64_t now = uv_now(redis->base.env.loop);
-    if (redis->complained && now - redis->complained < 10000)
-        return;
-    redis->complained = now;
-    sse_log(SSE_LOG_WARNING, "SSE0403: Redis refuses: %s", what);
-}
-
-static void refused(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    redisReply *reply = job->reply;
-    char what[200];
-    snprintf(what, sizeof what, "%s", reply->str);
-    freeReplyObject(reply);
-    job->reply = NULL;
-    if (!strncmp(what, "NOSCRIPT", 8) && job->tries < TRIES) {
-        send_job(node, job, true);
-        return;
-    }
-    sse_redis_t *redis = node->redis;
-    if ((!strncmp(what, "MOVED ", 6) || !strncmp(what, "ASK ", 4)) && job->tries < TRIES &&
-        sse_rediscluster_redirect(redis, job, what))
-        return;
-    complain(redis, what);
-    bool leave = !strncmp(what, "READONLY", 8) || !strncmp(what, "MASTERDOWN", 10);
-    job->status = APR_EAGAIN;
-    sse_redisjob_finish(job);
-    if (leave)
-        sse_redisnode_lose(node, "the server is a replica that takes no writes");
-    else if (node->state == SSE_NODE_READY)
-        sse_redis_state(redis, what);
-}
-
-static void on_waited(void *baton, redisReply *reply)
-{
-    sse_redisjob_t *job = baton;
-    sse_redisnode_t *node = job->node;
-    bool enough = reply && reply->type == REDIS_REPLY_INTEGER &&
-                  reply->integer >= (long long)job->redis->url.wait;
-    sent_remove(node, job);
-    if (reply && !enough && job->reply && job->reply->type != REDIS_REPLY_ERROR)
-        complain(job->redis, "fewer replicas than SSEBroker's wait have taken a message");
-    bool lost = !reply;
-    if (reply)
-        freeReplyObject(reply);
-    if (!lost && job->reply && job->reply->type == REDIS_REPLY_ERROR) {
-        refused(node, job);
-        return;
-    }
-    if (enough && job->reply) {
-        settle(node, job);
-        return;
-    }
-    if (job->reply)
-        freeReplyObject(job->reply);
-    job->reply = NULL;
-    job->status = job->redis->stopping ? APR_EOF : APR_EAGAIN;
-    sse_redisjob_finish(job);
-}
-
-static void on_reply(void *baton, redisReply *reply)
-{
-    sse_redisjob_t *job = baton;
-    sse_redisnode_t *node = job->node;
-    job->reply = reply;
-    if (job->waited)
-        return; /* on_waited goes on */
-    sent_remove(node, job);
-    if (!reply) {
-        job->status = job->redis->stopping ? APR_EOF : APR_EAGAIN;
-        sse_redisjob_finish(job);
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        refused(node, job);
-    } else {
-        settle(node, job);
-    }
-}
-
-/* ---- sending ---- */
-
-static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source)
-{
-    sse_redis_t *redis = job->redis;
-    const sse_hubconf_t *conf = redis->base.env.conf;
-    char meta[SSE_REALM_MAX + 128], epoch[17], number[24];
-    uint64_t random;
-    sse_buf_t out = {0};
-    sse_crypto_random(&random, sizeof random);
-    snprintf(epoch, sizeof epoch, "%016llx", (unsigned long long)(random | 1));
-    snprintf(meta, sizeof meta, "%smeta", job->realm->prefix);
-    if (job->asking)
-        sse_redisconn_send(node->commands, SSE_STR("*1\r\n$6\r\nASKING\r\n"), NULL, NULL);
-    sse_redisconn_args(&out, 9 + job->n_args);
-    sse_redisconn_arg(&out, source ? SSE_STR("EVAL") : SSE_STR("EVALSHA"));
-    sse_redisconn_arg(&out, source ? sse_redisscript_source(job->script)
-                                   : sse_str(sse_redisscript_sha(job->script)));
-    sse_redisconn_arg(&out, SSE_STR("1"));
-    sse_redisconn_arg(&out, sse_str(meta));
-    sse_redisconn_arg(&out, sse_str(epoch));
-    snprintf(number, sizeof number, "%lld", (long long)conf->history_count);
-    sse_redisconn_arg(&out, sse_str(number));
-    snprintf(number, sizeof number, "%lld", (long long)conf->history_seconds);
-    sse_redisconn_arg(&out, sse_str(number));
-    sse_redisconn_arg(&out, SSE_STR("p"));
-    sse_redisconn_arg(&out, sse_str(redis->hub));
-    sse_buf_str(&out, sse_buf_slice(&job->args));
-    job->tries++;
-    job->node = node;
-    job->waited = redis->url.wait && job->script == SSE_SCRIPT_PUBLISH;
-    sent_add(node, job);
-    sse_redisconn_send(node->commands, sse_buf_slice(&out), on_reply, job);
-    if (job->waited) {
-        sse_buf_clear(&out);
-        snprintf(number, sizeof number, "%u", redis->url.wait);
-        sse_redisconn_args(&out, 3);
-        sse_redisconn_arg(&out, SSE_STR("WAIT"));
-        sse_redisconn_arg(&out, sse_str(number));
-        sse_redisconn_arg(&out, SSE_STR(WAIT_MS));
-        sse_redisconn_send(node->commands, sse_buf_slice(&out), on_waited, job);
-    }
-    sse_buf_clear(&out);
-}
-
-static void send_queued(sse_redisnode_t *node)
-{
-    while (node->state == SSE_NODE_READY && node->queue &&
-           node->queue->token <= node->subs_acked) {
-        sse_redisjob_t *job = node->queue;
-        node->queue = job->next;
-        if (!node->queue)
-            node->queue_tail = &node->queue;
-        node->queue_bytes -= job->args.n;
-        send_job(node, job, false);
-    }
-}
-
-void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    if ((node->failed && node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY) ||
-        node->queue_bytes > QUEUE_BYTES) {
-        sse_redisjob_fail_later(job, APR_EAGAIN);
-        return;
-    }
-    job->token = node->subs_sent;
-    queue(node, job);
-    send_queued(node);
-}
-
-void sse_redisnode_submit_internal(sse_redisnode_t *node, sse_redisjob_t *job)
-{
-    job->internal = true;
-    send_job(node, job, false);
-}
-
-void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm, sse_str_t channel,
-                             bool on)
+void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm,
+                             sse_str_t channel, bool on)
 {
     if (node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY)
         return;
@@ -320,7 +65,7 @@ static void on_push(void *owner, redisReply *reply)
 {
     sse_redisnode_t *node = owner;
     if (reply->type == REDIS_REPLY_STATUS) { /* +PONG outside of a subscription */
-        on_pong(node);
+        sse_redissend_pong(node);
         return;
     }
     if (reply->type == REDIS_REPLY_ERROR) {
@@ -344,42 +89,17 @@ static void on_push(void *owner, redisReply *reply)
         if (realm && realm->node == node)
             sse_redisrealm_control(realm, str_of(reply->element[3]));
     } else if (sse_str_eq(kind, SSE_STR("pong"))) {
-        on_pong(node);
+        sse_redissend_pong(node);
     } else {
         node->subs_acked++;
         if (node->state == SSE_NODE_CATCHING && node->subs_acked == node->subs_sent &&
             !node->recovery)
             sse_redisrecovery_begin(node);
-        send_queued(node);
+        sse_redissend_queued(node);
     }
 }
 
 /* ---- life ---- */
-
-static void fail_jobs(sse_redisnode_t *node, apr_status_t status, bool queued)
-{
-    sse_redisjob_t *job = node->fenced, *next;
-    node->fenced = NULL;
-    node->fenced_tail = &node->fenced;
-    for (; job; job = next) {
-        next = job->next;
-        job->status = status;
-        freeReplyObject(job->reply);
-        job->reply = NULL;
-        sse_redisjob_finish(job);
-    }
-    job = queued ? node->queue : NULL;
-    if (queued) {
-        node->queue = NULL;
-        node->queue_tail = &node->queue;
-        node->queue_bytes = 0;
-    }
-    for (; job; job = next) {
-        next = job->next;
-        job->status = status;
-        sse_redisjob_finish(job);
-    }
-}
 
 static void close_conns(sse_redisnode_t *node)
 {
@@ -418,7 +138,7 @@ void sse_redisnode_lose(sse_redisnode_t *node, const char *why)
     sse_redisrecovery_drop(node);
     close_conns(node);
     release_held(node, false);
-    fail_jobs(node, node->redis->stopping ? APR_EOF : APR_EAGAIN, true);
+    sse_redissend_fail(node, node->redis->stopping ? APR_EOF : APR_EAGAIN);
     if (node->redis->stopping)
         return;
     sse_redis_state(node->redis, text);
@@ -573,22 +293,6 @@ void sse_redisnode_again(sse_redisnode_t *node)
         sse_redisrecovery_begin(node);
 }
 
-void sse_redisnode_take_queued(sse_redisnode_t *from, sse_redisrealm_t *realm, sse_redisnode_t *to)
-{
-    sse_redisjob_t *job = from->queue;
-    from->queue = NULL;
-    from->queue_tail = &from->queue;
-    from->queue_bytes = 0;
-    while (job) {
-        sse_redisjob_t *next = job->next;
-        if (job->realm == realm)
-            sse_redisnode_submit(to, job);
-        else
-            queue(from, job);
-        job = next;
-    }
-}
-
 void sse_redisnode_ready(sse_redisnode_t *node)
 {
     if (node->recover_again) {
@@ -603,7 +307,7 @@ void sse_redisnode_ready(sse_redisnode_t *node)
     release_held(node, true);
     sse_redis_state(node->redis, NULL);
     sse_redispresence_save(node->redis, true);
-    send_queued(node);
+    sse_redissend_queued(node);
 }
 
 sse_redisnode_t *sse_redisnode_create(sse_redis_t *redis, const char *host, uint16_t port)
@@ -638,6 +342,6 @@ void sse_redisnode_close(sse_redisnode_t *node)
     sse_redisrecovery_drop(node);
     close_conns(node);
     release_held(node, false);
-    fail_jobs(node, APR_EOF, true);
+    sse_redissend_fail(node, APR_EOF);
     uv_close((uv_handle_t *)&node->retry, on_node_closed);
 }

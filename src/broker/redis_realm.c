@@ -38,8 +38,8 @@ sse_redisrealm_t *sse_redisrealm_of(sse_redis_t *redis, sse_str_t key, bool add,
     if (key.n < n + 3 || memcmp(key.p, redis->url.prefix, n) || key.p[n] != '{')
         return NULL;
     const char *name = key.p + n + 1, *end = memchr(name, '}', key.n - n - 1);
-    if (!end || end == name || end - name > SSE_REALM_MAX ||
-        end + 1 >= key.p + key.n || end[1] != ':')
+    if (!end || end == name || end - name > SSE_REALM_MAX || end + 1 >= key.p + key.n ||
+        end[1] != ':')
         return NULL;
     *out_rest = (sse_str_t){end + 2, key.n - (size_t)(end + 2 - key.p)};
     return sse_redisrealm_get(redis, (sse_str_t){name, (size_t)(end - name)}, add);
@@ -144,8 +144,7 @@ void sse_redisrealm_give(sse_redisrealm_t *realm, sse_message_t *m)
             prune(realm);
         if (realm->n_recent == realm->cap_recent) {
             realm->cap_recent = realm->cap_recent ? 2 * realm->cap_recent : 64;
-            realm->recent =
-                sse_realloc(realm->recent, realm->cap_recent * sizeof(sse_message_t *));
+            realm->recent = sse_realloc(realm->recent, realm->cap_recent * sizeof(sse_message_t *));
         }
         realm->recent[realm->n_recent++] = sse_message_ref(m);
     }

@@ -262,8 +262,8 @@ static void check(recovery_t *recovery, sse_redisrealm_t *realm)
     part->realm = realm;
     part->waiting = 1;
     recovery->waiting++;
-    sse_redisjob_t *job = sse_redisjob_create(realm->redis, sse_str(realm->name), SSE_SCRIPT_CHECK,
-                                              on_checked, part);
+    sse_redisjob_t *job =
+        sse_redisjob_create(realm->redis, sse_str(realm->name), SSE_SCRIPT_CHECK, on_checked, part);
     snprintf(epoch, sizeof epoch, "%016llx", (unsigned long long)realm->known.epoch);
     sse_redisjob_arg(job, sse_str(epoch));
     sse_redisjob_number(job, (int64_t)realm->known.seq);

@@ -171,8 +171,8 @@ sse_message_t *sse_redistext_message(sse_str_t realm, sse_pos_t pos, sse_str_t b
     sse_message_t *m = NULL;
     if (good)
         m = sse_message_create(pos, realm, (sse_str_t){bytes.p, event_n},
-                               (sse_str_t){bytes.p + event_n, data_n}, raw != 0,
-                               (int64_t)published, (int64_t)expires, channels, n);
+                               (sse_str_t){bytes.p + event_n, data_n}, raw != 0, (int64_t)published,
+                               (int64_t)expires, channels, n);
     free(channels);
     if (lengths != sizes)
         free(lengths);

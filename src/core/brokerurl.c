@@ -178,8 +178,9 @@ static bool take_hosts(sse_str_t text, sse_brokerurl_t *url, char *problem)
     uint32_t port = url->kind == SSE_BROKERURL_SENTINEL ? 26379 : 6379;
     sse_str_t one;
     if (url->kind == SSE_BROKERURL_SERVER && text.n && memchr(text.p, ',', text.n))
-        return fail(problem, "%s names one host; several need redis+sentinel:// or "
-                             "redis+cluster://",
+        return fail(problem,
+                    "%s names one host; several need redis+sentinel:// or "
+                    "redis+cluster://",
                     url->tls ? "rediss://" : "redis://");
     while (cut(&text, ',', &one))
         if (!take_host(one, port, url, problem))
@@ -233,7 +234,8 @@ static bool take_prefix(sse_str_t value, sse_brokerurl_t *url, char *problem)
     free(url->prefix);
     url->prefix = decode(value);
     if (!url->prefix || strlen(url->prefix) > 64 || strpbrk(url->prefix, "{}*?[]\\ "))
-        return fail(problem, "prefix has at most 64 characters and none of { } * ? [ ] \\ or space");
+        return fail(problem,
+                    "prefix has at most 64 characters and none of { } * ? [ ] \\ or space");
     return true;
 }
 
@@ -258,9 +260,8 @@ static bool take_option(sse_str_t name, sse_str_t value, sse_brokerurl_t *url, c
     if (sse_str_eq(name, SSE_STR("prefix")))
         return take_prefix(value, url, problem);
     if (sse_str_eq(name, SSE_STR("db")))
-        return url->kind == SSE_BROKERURL_CLUSTER
-                   ? fail(problem, "a Cluster has only database 0")
-                   : take_db(value, url, problem);
+        return url->kind == SSE_BROKERURL_CLUSTER ? fail(problem, "a Cluster has only database 0")
+                                                  : take_db(value, url, problem);
     if (sse_str_eq(name, SSE_STR("wait")))
         return number(value, 0, 100, &url->wait) ||
                fail(problem, "wait is a number of replicas from 0 to 100");

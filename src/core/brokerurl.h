@@ -6,10 +6,10 @@
  *   redis+sentinel://[...@]h1[:port],h2,h3/name[/db][?...]    the server that Sentinels name
  *   redis+cluster://[...@]h1[:port],h2,h3[?...]               a Cluster, by some of its nodes
  *
- * Options: prefix (of all keys), wait (replicas that must have a message before it is acknowledged),
- * lease (seconds that a dead hub's users stay online), sentinel_user and sentinel_password, tls
- * (1: Sentinel or Cluster over TLS), ca, cert, key (files), verify (0: any certificate). User,
- * password and options may be percent-encoded. No I/O. */
+ * Options: prefix (of all keys), wait (replicas that must have a message before it is
+ * acknowledged), lease (seconds that a dead hub's users stay online), sentinel_user and
+ * sentinel_password, tls (1: Sentinel or Cluster over TLS), ca, cert, key (files), verify (0: any
+ * certificate). User, password and options may be percent-encoded. No I/O. */
 #ifndef SSE_BROKERURL_H
 #define SSE_BROKERURL_H
 

@@ -212,7 +212,7 @@ static void set_cursor(sse_ticket_t *t)
 {
     sse_attach_t *a = t->attach;
     a->cursor = a->pos.seq;
-    a->current = true;
+    a->current = !sse_interest_wanted(t->hub);
     if (!t->last_id_len)
         return;
     sse_pos_t asked;
@@ -224,7 +224,8 @@ static void set_cursor(sse_ticket_t *t)
         a->cursor = asked.seq;
         a->resumed = true;
     }
-    a->current = a->cursor == a->pos.seq;
+    /* A broker that sends by interest may have sent nothing of the stream's channels yet. */
+    a->current = a->cursor == a->pos.seq && !sse_interest_wanted(t->hub);
 }
 
 static void finish_reserve(sse_ticket_t *t)

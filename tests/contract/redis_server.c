@@ -96,10 +96,11 @@ void redis_server_start(redis_server_t *s, const char *const *extra)
 {
     char port[8];
     snprintf(port, sizeof port, "%d", s->port);
-    const char *args[64] = {PROGRAM, "--port", port, "--bind", "127.0.0.1", "--dir", s->dir,
-                            "--unixsocket", s->socket, "--save", "", "--appendonly", "yes",
-                            "--appendfsync", "always", "--logfile", "redis.log",
-                            "--enable-debug-command", "local"};
+    const char *args[64] = {
+        PROGRAM, "--port",        port,      "--bind",    "127.0.0.1", "--dir",
+        s->dir,  "--unixsocket",  s->socket, "--save",    "",          "--appendonly",
+        "yes",   "--appendfsync", "always",  "--logfile", "redis.log", "--enable-debug-command",
+        "local"};
     size_t n = 0;
     while (args[n])
         n++;

@@ -27,7 +27,8 @@ static void one_server(void **state)
     assert_true(url.verify && !url.tls && !url.user && !url.password);
     sse_brokerurl_clear(&url);
 
-    assert_true(good("rediss://me:p%40ss%2fw@[::1]:7000/3?prefix=a:&wait=2&lease=5&ca=/etc/ca.pem"));
+    assert_true(
+        good("rediss://me:p%40ss%2fw@[::1]:7000/3?prefix=a:&wait=2&lease=5&ca=/etc/ca.pem"));
     assert_true(url.tls);
     assert_string_equal(url.user, "me");
     assert_string_equal(url.password, "p@ss/w");

@@ -14,7 +14,7 @@
 --       h:CHANNEL    stream of messages, ids <number>-0; g:CHANNEL  the highest number that is gone
 --       m:NUMBER     a message to several channels; k:, r: keys and the latest to be replaced
 --       s:OWNER subscriptions; ss: sx: sz by session; mg:USER gm:GROUP memberships; b:OWNER blocks
---       t        cursors of users; se:SESSION sessions
+--       t        cursors of users; se:SESSION sessions, su:USER a user's
 --       hubs, o:HUB, oc, os, on, st  presence
 local call = redis.call
 local P = string.sub(KEYS[1], 1, -5)

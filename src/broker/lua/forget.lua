@@ -17,6 +17,10 @@ if kind == 'u' then
         leave(name, group)
     end
     call('HDEL', P .. 't', name)
+    for _, session in ipairs(call('ZRANGE', P .. 'su:' .. name, 0, -1)) do
+        call('DEL', P .. 'se:' .. session)
+    end
+    call('DEL', P .. 'su:' .. name)
 else
     for _, user in ipairs(call('SMEMBERS', P .. 'gm:' .. name)) do
         if leave(user, name) then
