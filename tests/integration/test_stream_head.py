@@ -2,10 +2,11 @@
 """The head of a stream and what httpd does around it, on each MPM: headers, filters, methods, CORS, HTTP/1.0, logs."""
 
 import json
+import time
 
 import pytest
 from event_stream import Connection, EventStream, request_bytes
-from httpd_server import ADMIN
+from httpd_server import ADMIN, BASIC, basic
 from waiting import wait_until
 
 LOCATIONS = (
@@ -208,3 +209,47 @@ def test_errors_in_the_query(server):
         assert answer.status == 400, (target, answer.status)
     answer = server.fetch("/events?" + "&".join("event=e%d" % n for n in range(200)))
     assert answer.status == 400
+
+
+def test_conditions_and_ranges_mean_nothing(server):
+    """A stream is no document: it is never "not modified", and no part of it can be asked for."""
+    asked = {
+        "If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
+        "If-None-Match": "*",
+        "Range": "bytes=0-9",
+    }
+    with server.stream("/events?event=conditions", headers=asked) as s:
+        assert "content-range" not in s.head and "accept-ranges" not in s.head
+        s.opened()
+        server.admin().publish("conditions", 1)
+        s.expect("conditions", "1")
+
+
+@pytest.mark.parametrize("length", [5, 100_000])
+def test_a_body_with_the_request(server, length):
+    """Read away or refused, but never taken for a second request, nor in the stream's way."""
+    with Connection(server.address) as c:
+        c.send(request_bytes("GET", "/events?event=bodied", [], body=b"GET / HTTP/1.1\r\n\r\n".ljust(length, b"x")[:length]))
+        head = c.read_head()
+        assert head.status in (200, 400, 413), head.raw
+        if head.status == 200:
+            server.admin().publish("bodied", 1)
+            deadline = time.monotonic() + 10
+            while b"event: bodied" not in c.buffer:
+                chunk = c.read_some(deadline)
+                assert chunk, "the stream ended"
+                c.buffer += chunk
+            assert b"HTTP/1.1" not in c.buffer
+
+
+def test_foreign_origin_counts_nothing(httpd):
+    """Refused before any limit is looked at: a page elsewhere cannot push out the user's own stream."""
+    httpd.add_users("u")
+    locations = "<Location /events>\n    SetHandler sse-stream\n    SSEAllowEvents **\n" + BASIC + "</Location>\n" + ADMIN
+    httpd.configure(server="SSEMaxStreamsPerUser 1", locations=locations).start()
+    with httpd.stream("/events?event=e", headers=basic("u")) as s:
+        s.opened()
+        with EventStream(httpd.address, headers={**basic("u"), "Origin": "https://evil.example"}) as other:
+            assert other.status == 403
+        httpd.admin().publish("e", 1)
+        s.expect("e", "1")
