@@ -126,12 +126,30 @@ static apr_status_t start_hub(server_rec *s, int pause_ms)
     return APR_SUCCESS;
 }
 
-static void log_death(server_rec *s, pid_t pid, int status, int pause_ms)
+/* `next` says what happens now. */
+static void log_death(server_rec *s, pid_t pid, int status, const char *next)
 {
-    ap_log_error(
-        APLOG_MARK, APLOG_ERR, 0, s,
-        "SSE0118: the hub (pid %ld) ended (status or signal %d); another is started in %d ms",
-        (long)pid, status, pause_ms);
+    const char *how = "ended";
+    int number = 0;
+    if (status >= 0 && WIFSIGNALED(status)) {
+        how = "was ended by signal";
+        number = WTERMSIG(status);
+    } else if (status >= 0 && WIFEXITED(status)) {
+        how = "ended with status";
+        number = WEXITSTATUS(status);
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "SSE0118: the hub (pid %ld) %s %d; %s", (long)pid,
+                 how, number, next);
+}
+
+/* The hub ended while httpd stops or restarts, which it was asked to; a fault on the way there is
+ * no secret. */
+static void note_end(pid_t pid, int status)
+{
+    bool asked_for = status < 0 || (WIFEXITED(status) && !WEXITSTATUS(status)) ||
+                     (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    if (!asked_for)
+        log_death(ap_server_conf, pid, status, "httpd was stopping it");
 }
 
 /* Next pause after a death: short for a hub that had lived, doubling for one that keeps dying. */
@@ -153,10 +171,14 @@ static void hub_died(int status)
     close_fd(&sup->hub_fd);
     apr_proc_other_child_unregister(plan);
     ap_mpm_query(AP_MPMQ_MPM_STATE, &mpm_state);
-    if (mpm_state == AP_MPMQ_STOPPING)
+    if (mpm_state == AP_MPMQ_STOPPING) {
+        note_end(pid, status);
         return;
+    }
     int pause_ms = next_pause();
-    log_death(ap_server_conf, pid, status, pause_ms);
+    char next[64];
+    apr_snprintf(next, sizeof(next), "another is started in %d ms", pause_ms);
+    log_death(ap_server_conf, pid, status, next);
     start_hub(ap_server_conf, pause_ms);
 }
 
@@ -176,7 +198,11 @@ static bool wait_for_end(pid_t pid, int fd, int timeout_ms)
 {
     apr_time_t until = apr_time_now() + apr_time_from_msec(timeout_ms);
     for (bool alive = true;;) {
-        if (waitpid(pid, NULL, WNOHANG))
+        int status;
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended > 0)
+            note_end(pid, status);
+        if (ended)
             return true;
         int left = (int)apr_time_as_msec(until - apr_time_now());
         if (left <= 0)
