@@ -409,6 +409,12 @@ static void on_begin(uv_timer_t *timer)
         uv_pipe_connect(&c->connect, &c->socket.pipe, c->conf.path, on_connected);
         return;
     }
+    struct sockaddr_storage address;
+    if (!uv_ip4_addr(c->conf.host, c->conf.port, (struct sockaddr_in *)&address) ||
+        !uv_ip6_addr(c->conf.host, c->conf.port, (struct sockaddr_in6 *)&address)) {
+        connect_tcp(c, (struct sockaddr *)&address);
+        return;
+    }
     char port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     snprintf(port, sizeof port, "%u", c->conf.port);

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis Sentinel and Redis Cluster under two httpd instances: a master dies, a shard dies."""
+
+import time
+
+import pytest
+from httpd_server import ADMIN, BASIC, basic
+from redis_servers import Cluster, SentinelSet
+from waiting import wait_until
+
+REALMS = ["default", "north", "south", "east", "west"]
+
+
+def locations():
+    text = ""
+    for realm in REALMS:
+        text += "<Location /%s/events>\n    SetHandler sse-stream\n    SSERealm %s\n    SSEAllowEvents **\n%s</Location>\n" % (realm, realm, BASIC)
+        text += ADMIN.replace("/sse-admin", "/%s/sse-admin" % realm).replace("SetHandler", "SSERealm %s\n    SetHandler" % realm)
+    return text
+
+
+def two_hosts(make_httpd, url):
+    hosts = []
+    for _ in range(2):
+        host = make_httpd()
+        host.add_users("ann")
+        for code in ("SSE0202", "SSE0402", "SSE0403"):
+            host.log.allow(code)
+        hosts.append(host.configure("SSEBroker %s\n" % url, locations() + ADMIN).start())
+    return hosts
+
+
+def stream_of(host, realm, last_id=None):
+    headers = basic("ann")
+    if last_id:
+        headers["Last-Event-ID"] = last_id
+    stream = host.stream("/%s/events?event=tick" % realm, headers=headers)
+    stream.opened()
+    return stream
+
+
+def publish(host, realm, number, within=20.0):
+    """As a publisher does: repeated with its key until it is taken. Returns the id."""
+    deadline = time.monotonic() + within
+    admin = host.admin("/%s/sse-admin" % realm)
+    while True:
+        answer = admin.request("POST", "/publish", {"event": "tick", "data": number, "key": str(number)})
+        if answer.status == 200:
+            return answer.json["id"]
+        assert answer.status == 503, answer.body
+        assert time.monotonic() < deadline, "not taken within %d s" % within
+        time.sleep(0.05)  # a publisher's pause between attempts
+
+
+def read_ticks(stream, upto):
+    """Numbers until `upto`, and whether a reset was among them."""
+    numbers, reset = [], False
+    while not numbers or numbers[-1] != upto:
+        event = stream.next(timeout=20)
+        if event.type == "stream-reset":
+            reset = True
+        elif event.type == "tick":
+            numbers.append(int(event.data))
+    return numbers, reset
+
+
+@pytest.fixture
+def sentinels():
+    servers = SentinelSet()
+    yield servers
+    servers.remove()
+
+
+@pytest.fixture
+def cluster():
+    servers = Cluster()
+    yield servers
+    servers.remove()
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+def test_a_master_dies(make_httpd, sentinels, wait):
+    """What replication had is delivered once; what it had not is told by a reset; never silence."""
+    hosts = two_hosts(make_httpd, sentinels.url + "?wait=%d" % wait)
+    streams = [stream_of(h, "default") for h in hosts]
+    for i in range(50):
+        publish(hosts[i % 2], "default", i)
+    sentinels.master.kill()
+    if wait:
+        # With no replica left nothing can be acknowledged until another one has joined.
+        wait_until(lambda: "role:master" in (sentinels.replica.say("INFO", "replication") or ""), 30, "the replica is master")
+        sentinels._add("--replicaof", "127.0.0.1 %d" % sentinels.replica.port)
+    for i in range(50, 100):
+        publish(hosts[i % 2], "default", i, within=40)
+    for stream in streams:
+        numbers, reset = read_ticks(stream, 99)
+        assert sorted(set(numbers)) == numbers, "each once and in order"
+        assert reset or numbers == list(range(100))
+        if wait:
+            assert not reset
+        stream.close()
+
+
+def test_a_shard_dies(make_httpd, cluster):
+    """Other realms go on meanwhile; the realm of the dead shard is back with its successor."""
+    hosts = two_hosts(make_httpd, cluster.url)
+    streams = {(h, realm): stream_of(h, realm) for h in hosts for realm in REALMS}
+    masters = {realm: cluster.master_of(realm) for realm in REALMS}
+    assert len(set(masters.values())) > 1, "the realms are spread"
+    for i in range(20):
+        for realm in REALMS:
+            publish(hosts[i % 2], realm, i)
+    victim = masters["north"]
+    victim.kill()
+    for realm in REALMS:
+        if masters[realm] is not victim:
+            assert hosts[0].admin("/%s/sse-admin" % realm).request("POST", "/publish", {"event": "tick", "data": 20, "key": "20"}).status == 200
+    for i in range(20, 40):
+        for realm in REALMS:
+            publish(hosts[i % 2], realm, i, within=40)
+    for stream in streams.values():
+        numbers, reset = read_ticks(stream, 39)
+        assert sorted(set(numbers)) == numbers
+        assert reset or numbers == list(range(40))
+        stream.close()
+
+
+def test_a_slot_moves(make_httpd, cluster):
+    """MOVED and ASK are followed; open streams miss nothing."""
+    hosts = two_hosts(make_httpd, cluster.url)
+    stream = stream_of(hosts[0], "north")
+    for i in range(10):
+        publish(hosts[1], "north", i)
+    old = cluster.master_of("north")
+    new = next(n for n in cluster.masters_with_replica() if n is not old)
+    slot = old.say("CLUSTER", "KEYSLOT", "north")
+    old_id, new_id = old.say("CLUSTER", "MYID"), new.say("CLUSTER", "MYID")
+    assert new.say("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id) == "OK"
+    assert old.say("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id) == "OK"
+    while True:
+        keys = old.say("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        if not keys:
+            break
+        old.say("MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *keys)
+    for node in (new, old):
+        assert node.say("CLUSTER", "SETSLOT", slot, "NODE", new_id) == "OK"
+    for i in range(10, 30):
+        publish(hosts[i % 2], "north", i)
+    numbers, reset = read_ticks(stream, 29)
+    assert numbers == list(range(30)) and not reset
+    stream.close()
