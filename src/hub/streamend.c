@@ -99,7 +99,7 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
     uint32_t retry = end_retry(r, reason);
     if (retry || s->state == SSE_STREAM_OPENING)
         sse_render_retry(&out, retry ? retry : sse_streamend_open_retry(r));
-    sse_render_end(&out, (sse_pos_t){s->realm->epoch, seq}, reason);
+    sse_render_end(&out, (sse_pos_t){s->feed ? 0 : s->realm->epoch, seq}, reason);
     sse_streamio_block(r, s, sse_buf_slice(&out));
     sse_buf_clear(&out);
     s->state = SSE_STREAM_ENDING;

@@ -47,7 +47,7 @@ static void write_opening(sse_reactor_t *r, sse_stream_t *s, uint64_t seq, bool 
 {
     sse_buf_t out = {0};
     sse_render_retry(&out, sse_streamend_open_retry(r));
-    sse_render_open(&out, (sse_pos_t){s->realm->epoch, seq}, resumed);
+    sse_render_open(&out, (sse_pos_t){s->feed ? 0 : s->realm->epoch, seq}, resumed);
     sse_streamio_block(r, s, sse_buf_slice(&out));
     sse_buf_clear(&out);
     s->sent_seq = seq;
@@ -86,6 +86,21 @@ static void set_ends(sse_reactor_t *r, sse_stream_t *s, uint64_t session_expires
     }
 }
 
+/* Streams that are ending are through already: they neither count nor are they replaced. */
+static void replace_oldest(sse_reactor_t *r, const sse_node_t *user)
+{
+    sse_stream_t *oldest = NULL;
+    uint32_t n = 0;
+    for (sse_stream_t *s = user->oldest; s; s = s->user_next) {
+        if (s->state == SSE_STREAM_ENDING)
+            continue;
+        if (!n++)
+            oldest = s;
+    }
+    if (n > r->conf.max_streams_per_user)
+        sse_streamend_begin(r, oldest, SSE_END_REPLACED);
+}
+
 static void attach_user(sse_reactor_t *r, sse_stream_t *s, const sse_attach_t *a)
 {
     sse_channel_t channel = {SSE_CHANNEL_USER, sse_str(a->user)};
@@ -97,14 +112,8 @@ static void attach_user(sse_reactor_t *r, sse_stream_t *s, const sse_attach_t *a
     sse_streamuser_join(r, s, user);
     if (a->record)
         sse_subindex_apply_user(&r->index, user, a->record, a->groups);
-    if (r->conf.max_streams_per_user && user->n_streams > r->conf.max_streams_per_user) {
-        for (sse_stream_t *old = user->oldest; old; old = old->user_next) {
-            if (old->state != SSE_STREAM_ENDING) {
-                sse_streamend_begin(r, old, SSE_END_REPLACED);
-                break;
-            }
-        }
-    }
+    if (r->conf.max_streams_per_user && user->n_streams > r->conf.max_streams_per_user)
+        replace_oldest(r, user);
 }
 
 void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
@@ -119,16 +128,17 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
         n->feed = a->feed;
         n->parked = a->parked;
         n->carriage = a->carriage;
+        n->attach = a;
         sse_reactor_notice_post(r, n);
-        sse_attach_free(a);
         return;
     }
     if (a->tls)
         sse_streamtls_attach(r, s, a->tls);
     a->tls = NULL;
     s->realm = sse_subindex_realm_ref(&r->index, sse_str(a->realm));
-    s->realm->epoch = a->pos.epoch;
     s->feed = a->feed;
+    if (!s->feed) /* a feed has no position */
+        s->realm->epoch = a->pos.epoch;
     s->parked = a->parked;
     s->carriage = a->carriage & 3;
     sse_stream_t **list = s->feed ? &s->realm->feeds : &s->realm->streams;
@@ -276,9 +286,10 @@ static void take_history(sse_reactor_t *r, sse_stream_t *s, sse_replay_t *h)
 void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *h)
 {
     sse_stream_t *s = sse_streamio_find(r, h->stream);
-    if (s && (s->state == SSE_STREAM_OPENING || s->state == SSE_STREAM_REPLAY)) {
+    if (s)
         s->asked = false;
-        if (s->again && h->status == APR_SUCCESS)
+    if (s && (s->state == SSE_STREAM_OPENING || s->state == SSE_STREAM_REPLAY)) {
+        if (s->again)
             ask_history(r, s);
         else if (h->status == APR_SUCCESS)
             take_history(r, s, h);
@@ -317,8 +328,13 @@ static void reset_realm(sse_reactor_t *r, sse_node_realm_t *realm, sse_pos_t pos
         if (s->state == SSE_STREAM_ENDING)
             continue;
         s->last_seq = pos.seq;
+        s->moved = false;
+        s->check_seq = 0;
+        if (s->user)
+            s->user->cursor = 0; /* of the old positions */
         if (s->state == SSE_STREAM_OPENING) {
             s->reset = SSE_RESET_BROKER_RESET + 1;
+            s->again = true; /* the answer under way is of the old positions */
             continue;
         }
         write_reset(r, s, pos.seq, SSE_RESET_BROKER_RESET, NULL, 0);
@@ -355,7 +371,9 @@ bool sse_streamflow_drained(sse_reactor_t *r, sse_stream_t *s)
     }
     if (s->state == SSE_STREAM_REPLAY && !s->asked && sse_outq_bytes(s->outq) < REPLAY_LOW_WATER)
         ask_history(r, s);
-    if (s->outq && sse_outq_live_bytes(s->outq) > r->conf.stream_buffer)
+    /* All that a feed gets is live. */
+    size_t live = s->feed ? sse_outq_bytes(s->outq) : sse_outq_live_bytes(s->outq);
+    if (live > r->conf.stream_buffer)
         sse_streamend_begin(r, s, SSE_END_SLOW);
     return true;
 }
