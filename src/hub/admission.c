@@ -40,6 +40,7 @@ typedef struct sse_ticket_t {
     char last_id[256];
     size_t last_id_len;
     bool holds; /* interest in the stream's channels */
+    bool waits; /* for the broker's answer: nobody else may drop it */
 } sse_ticket_t;
 
 /* ---- limits ---- */
@@ -109,6 +110,8 @@ static void ticket_free(sse_ticket_t *t)
 static void ticket_drop(sse_ticket_t *t)
 {
     sse_admission_closed(t->hub, t->attach->address, t->attach->parked);
+    if (t->holds)
+        sse_interest_attach(t->hub, t->attach, false);
     ticket_free(t);
 }
 
@@ -124,8 +127,9 @@ static sse_ticket_t *ticket_take(sse_hub_t *hub, uint64_t id)
 {
     sse_ticket_t *t;
     HASH_FIND(hh, hub->admission.tickets, &id, sizeof id, t);
-    if (t)
-        HASH_DELETE(hh, hub->admission.tickets, t);
+    if (!t || t->waits)
+        return NULL;
+    HASH_DELETE(hh, hub->admission.tickets, t);
     return t;
 }
 
@@ -243,7 +247,9 @@ static void on_tracking(void *baton, apr_status_t status, const sse_tracking_t *
 {
     sse_ticket_t *t = baton;
     sse_attach_t *a = t->attach;
-    if (status == APR_SUCCESS && tracking->last.epoch == a->pos.epoch &&
+    t->waits = false;
+    HASH_DELETE(hh, t->hub->admission.tickets, t);
+    if (a->reset < 0 && status == APR_SUCCESS && tracking->last.epoch == a->pos.epoch &&
         tracking->last.seq <= a->pos.seq) {
         a->cursor = tracking->last.seq;
         a->resumed = true;
@@ -293,11 +299,15 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
     t->holds = true;
     sse_interest_attach(hub, a, true);
     set_cursor(t);
-    if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user)
+    if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user) {
+        /* What is changed or revoked in the meantime concerns this one as well. */
+        t->waits = true;
+        ticket_add(t);
         hub->broker->driver->tracking(hub->broker, sse_str(a->realm), sse_str(a->user), on_tracking,
                                       t);
-    else
+    } else {
         finish_reserve(t);
+    }
 }
 
 void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const void *source,
@@ -432,7 +442,8 @@ void sse_admission_source_closed(sse_hub_t *hub, const void *source)
 void sse_admission_expire(sse_hub_t *hub)
 {
     uint64_t now = uv_now(&hub->loop);
-    while (hub->admission.tickets && hub->admission.tickets->deadline <= now) /* in order of age */
+    while (hub->admission.tickets && hub->admission.tickets->deadline <= now &&
+           !hub->admission.tickets->waits) /* in order of age */
         sse_admission_release(hub, hub->admission.tickets->id);
 }
 
@@ -480,6 +491,19 @@ void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *c
             take_group(hub, a, record);
         else if (!strcmp(a->user, record->name))
             take_records(hub, a, record, groups);
+    }
+}
+
+void sse_admission_reset(sse_hub_t *hub, sse_str_t realm, sse_pos_t pos)
+{
+    for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next) {
+        sse_attach_t *a = t->attach;
+        if (a->feed || (realm.n && !sse_str_eq(realm, sse_str(a->realm))))
+            continue;
+        a->pos = pos;
+        a->cursor = pos.seq;
+        a->reset = SSE_RESET_BROKER_RESET;
+        a->current = false;
     }
 }
 
@@ -533,6 +557,8 @@ void sse_admission_init(sse_hub_t *hub)
 
 void sse_admission_clear(sse_hub_t *hub)
 {
-    while (hub->admission.tickets)
+    while (hub->admission.tickets) {
+        hub->admission.tickets->waits = false; /* the broker is gone */
         sse_admission_release(hub, hub->admission.tickets->id);
+    }
 }

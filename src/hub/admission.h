@@ -44,6 +44,8 @@ void sse_admission_expire(struct sse_hub_t *hub);
 /* Reserved streams see changes and revocations that open ones see through their reactor. */
 void sse_admission_changed(struct sse_hub_t *hub, sse_record_t *record,
                            sse_record_t *const *groups);
+/* The positions that reserved streams (realm empty: of all realms) hold mean nothing any more. */
+void sse_admission_reset(struct sse_hub_t *hub, sse_str_t realm, sse_pos_t pos);
 /* A message went out: streams reserved before it must read history for it. */
 void sse_admission_message(struct sse_hub_t *hub, sse_str_t realm);
 void sse_admission_revoked(struct sse_hub_t *hub, char kind, sse_str_t realm, sse_str_t name,

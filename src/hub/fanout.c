@@ -60,8 +60,10 @@ static void on_changed(void *ctx, sse_record_t *record, sse_record_t *const *gro
 static void on_reset(void *ctx, const char *realm, sse_pos_t pos)
 {
     sse_hub_t *hub = ctx;
+    sse_str_t which = realm ? sse_str(realm) : SSE_STR("");
+    sse_admission_reset(hub, which, pos);
     for (uint32_t i = 0; i < hub->n_reactors && hub->state == SSE_HUB_RUNNING; i++)
-        sse_reactor_reset_post(hub->reactors[i], realm ? sse_str(realm) : SSE_STR(""), pos);
+        sse_reactor_reset_post(hub->reactors[i], which, pos);
 }
 
 static void on_disconnect(void *ctx, const char *realm, char kind, sse_str_t name, int reason,

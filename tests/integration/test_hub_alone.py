@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 from admin_client import AdminSocket
@@ -16,7 +17,7 @@ from event_parser import EventParser
 from hub_process import HubProcess
 from stage import FLAVOUR, TOP
 from waiting import wait_until
-from wire_codec import ADMIN, ATTACH, BUSY, HELLO, OK, RELEASE, RESERVE, VERSION, encode, sealed_file
+from wire_codec import ADMIN, ATTACH, BUSY, HELLO, OK, RELEASE, RESERVE, RESUME_USER, STALE, VERSION, encode, sealed_file
 
 
 @pytest.fixture
@@ -54,14 +55,18 @@ def closed(channel):
         return True
 
 
+def hand_over(channel, ticket):
+    near, far = socket.socketpair()
+    near.settimeout(10)
+    channel.attach(ticket, far)
+    far.close()
+    return near
+
+
 def attach(channel, **reservation):
     reserved = channel.reserve(**reservation)
     assert reserved.verdict == OK
-    near, far = socket.socketpair()
-    near.settimeout(20)
-    channel.attach(reserved.ticket, far)
-    far.close()
-    return near
+    return hand_over(channel, reserved.ticket)
 
 
 def read_until(sock, mark):
@@ -326,3 +331,119 @@ def test_channel_helper_matches_the_tree():
     """The codec in Python speaks the version that the C headers have."""
     text = (TOP / "src" / "core" / "wire.h").read_text()
     assert "#define SSE_WIRE_VERSION %d\n" % VERSION in text
+
+
+# ---- between the steps of opening a stream, and beside other streams ----
+
+
+def read_rest(sock):
+    text = b""
+    while chunk := sock.recv(65536):
+        text += chunk
+    return text
+
+
+def events_in(text):
+    parser = EventParser()
+    parser.feed(text)
+    return parser.events
+
+
+def post(channel, path, **body):
+    reply = channel.admin("POST", path, json.dumps(body).encode())
+    assert reply.status == 200, reply.body
+    return json.loads(reply.body)
+
+
+def test_feed_takes_no_position_from_streams(make_hub):
+    """An end tells a position (and the mark that keeps the client away) also while a presence feed is open in the realm."""
+    channel = make_hub(threads=1).channel()
+    s = attach(channel, user="u")
+    read_until(s, b"stream-open")
+    feed = hand_over(channel, channel.admin("GET", "/presence/feed").ticket)
+    read_until(feed, b"stream-open")
+    post(channel, "/disconnect", user="u")
+    last = events_in(read_rest(s))[-1]
+    assert json.loads(last.data)["reason"] == "disconnected"
+    assert last.id
+
+
+def test_feed_that_is_not_read_is_ended(make_hub):
+    """A follower that does not read piles up no more than any other slow client."""
+    channel = make_hub(threads=1, stream_buffer=65536).channel()
+    feed = hand_over(channel, channel.admin("GET", "/presence/feed").ticket)
+    read_until(feed, b"stream-open")
+    for n in range(1500):
+        attach(channel, user="%d-" % n + "n" * 240).close()
+    reason = json.loads(events_in(read_rest(feed))[-1].data)["reason"]
+    assert reason == "slow"
+
+
+def test_an_ending_stream_takes_no_place(make_hub):
+    """A stream that cannot get its last bytes out must not push the user's new one away."""
+    hub = make_hub(threads=1, max_streams_per_user=1)
+    channel = hub.channel()
+    stuck = attach(channel, user="u", events=["e"])
+    read_until(stuck, b"stream-open")
+    for _ in range(3):
+        post(channel, "/publish", event="e", data="x" * 200000)
+    with attach(channel, user="u", events=["f"]) as second:
+        read_until(second, b"stream-open")
+    hub.wait_streams(1, channel)
+    third = attach(channel, user="u", events=["f"])
+    assert b"stream-end" not in read_until(third, b"stream-open")
+    post(channel, "/publish", event="f", data=1)
+    assert b"stream-end" not in read_until(third, b"event: f\n")
+    stuck.close()
+
+
+def test_revoked_while_the_position_is_looked_up(make_hub):
+    """?resume=user asks the broker twice; a disconnect between the answers ends the stream like any other."""
+    hub = make_hub(threads=1)
+    worker, admin = hub.channel(), hub.channel()
+    for n in range(150):
+        user = "u%d" % n
+        thread = threading.Thread(target=post, args=(admin, "/disconnect"), kwargs={"user": user})
+        thread.start()
+        reserved = worker.reserve(user=user, flags=RESUME_USER, looked_up=1)
+        thread.join()
+        if reserved.verdict == STALE:
+            continue
+        assert reserved.verdict == OK
+        s = hand_over(worker, reserved.ticket)
+        assert b'"disconnected"' in read_rest(s), user
+
+
+def damage(hub):
+    """The database is found damaged at the next look and replaced by a new one."""
+    path = hub.dir / "state" / "broker.db"
+    with open(path, "r+b") as f:
+        f.write(os.urandom(path.stat().st_size))
+    for name in ("broker.db-wal", "broker.db-shm"):
+        beside = hub.dir / "state" / name
+        if beside.exists():
+            with open(beside, "r+b") as f:
+                f.write(os.urandom(beside.stat().st_size))
+
+
+def test_positions_that_step_back_while_reserved(make_hub):
+    """A stream that was reserved before the broker lost its positions carries what comes after, and is told."""
+    hub = make_hub(threads=1)
+    channel = hub.channel()
+    for n in range(50):
+        post(channel, "/publish", event="e", data=n)
+    reserved = channel.reserve(user="u", events=["e"])
+    assert reserved.verdict == OK
+    witness = attach(channel, user="w", events=["e"])
+    read_until(witness, b"stream-open")
+    damage(hub)
+
+    def published():
+        return channel.admin("POST", "/publish", b'{"event":"f","data":1}').status == 200 and "SSE0305" in hub.log.read_text()
+
+    wait_until(published, 30, "the hub has a new database")
+    read_until(witness, b"broker-reset")
+    s = hand_over(channel, reserved.ticket)
+    read_until(s, b"broker-reset")
+    post(channel, "/publish", event="e", data=99)
+    assert b"data: 99" in read_until(s, b"data: 99\n")
