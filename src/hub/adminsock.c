@@ -172,6 +172,14 @@ static void add_body(sse_buf_t *line, const sse_answer_t *answer)
     } else if (sse_json_parse(answer->body, &doc, &error) == APR_SUCCESS) {
         sse_json_compact(line, sse_json_root(doc)); /* no line end may stand in it */
         sse_json_free(doc);
+    } else if (answer->content_type && strstr(answer->content_type, "json")) {
+        /* Deeper than the parser goes, since it holds a message that is as deep as may be. Line
+         * ends stand only between tokens. */
+        size_t at = line->n;
+        sse_buf_str(line, answer->body);
+        for (; at < line->n; at++)
+            if (line->p[at] == '\n' || line->p[at] == '\r')
+                line->p[at] = ' ';
     } else {
         sse_json_quote(line, answer->body);
     }

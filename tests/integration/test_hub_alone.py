@@ -447,3 +447,16 @@ def test_positions_that_step_back_while_reserved(make_hub):
     read_until(s, b"broker-reset")
     post(channel, "/publish", event="e", data=99)
     assert b"data: 99" in read_until(s, b"data: 99\n")
+
+
+def test_deep_data_in_an_answer_of_the_socket(make_hub):
+    """Data as deep as may be, published by httpd's way, is still JSON in the socket's history."""
+    hub = make_hub()
+    data = "[" * 63 + "\n" + "]" * 63
+    assert hub.channel().admin("POST", "/publish", b'{"event":"deep","data":%s}' % data.encode()).status == 200
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(hub.admin_path)
+        s.sendall(b'{"method":"GET","path":"/events/deep/history"}\n')
+        answer = json.loads(read_until(s, b"\n"))
+    assert answer["body"]["messages"][0]["data"] == json.loads(data)
