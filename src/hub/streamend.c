@@ -99,6 +99,9 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
     uint32_t retry = end_retry(r, reason);
     if (retry || s->state == SSE_STREAM_OPENING)
         sse_render_retry(&out, retry ? retry : sse_streamend_open_retry(r));
+    /* The end's position would hide from the client that something is gone. */
+    if (s->state == SSE_STREAM_OPENING && s->reset)
+        sse_render_reset(&out, (sse_pos_t){s->realm->epoch, seq}, s->reset - 1, NULL, 0);
     sse_render_end(&out, (sse_pos_t){s->feed ? 0 : s->realm->epoch, seq}, reason);
     sse_streamio_block(r, s, sse_buf_slice(&out));
     sse_buf_clear(&out);

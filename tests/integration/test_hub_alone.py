@@ -17,7 +17,7 @@ from event_parser import EventParser
 from hub_process import HubProcess
 from stage import FLAVOUR, TOP
 from waiting import wait_until
-from wire_codec import ADMIN, ATTACH, BUSY, HELLO, OK, RELEASE, RESERVE, RESUME_USER, STALE, VERSION, encode, sealed_file
+from wire_codec import ADMIN, ATTACH, BUSY, HELLO, OK, PARKED, RELEASE, RESERVE, RESUME_USER, STALE, VERSION, encode, sealed_file
 
 
 @pytest.fixture
@@ -447,6 +447,19 @@ def test_positions_that_step_back_while_reserved(make_hub):
     read_until(s, b"broker-reset")
     post(channel, "/publish", event="e", data=99)
     assert b"data: 99" in read_until(s, b"data: 99\n")
+
+
+def test_end_before_the_beginning_tells_of_a_reset(make_hub):
+    """A stream that ends before it opened gives a position: that its own was unknown must not get lost by it."""
+    channel = make_hub(parked_streams=0).channel()
+    reserved = channel.reserve(user="u", last_id="nonsense")
+    near, far = socket.socketpair()
+    near.settimeout(20)
+    channel.attach(reserved.ticket, far, PARKED)
+    far.close()
+    reset, end = events_in(read_rest(near))
+    assert (reset.type, json.loads(reset.data)["reason"]) == ("stream-reset", "unknown-id")
+    assert (end.type, json.loads(end.data)["reason"], end.id) == ("stream-end", "busy", reset.id)
 
 
 def test_deep_data_in_an_answer_of_the_socket(make_hub):
