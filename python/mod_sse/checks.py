@@ -33,6 +33,7 @@ def warning(number: int, text: str, hint: str = "", obj: Any = None) -> checks.W
 
 def transport_problems() -> Iterator[checks.CheckMessage]:
     from .transport import make_transport
+    from .transport.broker import BrokerTransport
 
     url = sse_settings.ADMIN_URL
     try:
@@ -40,6 +41,14 @@ def transport_problems() -> Iterator[checks.CheckMessage]:
     except ImproperlyConfigured as err:
         yield error(1, f"{err}.")
         return
+    if sse_settings.BROKER:
+        try:
+            BrokerTransport(sse_settings.BROKER, make_transport(url))
+        except ImproperlyConfigured as err:
+            yield error(1, f"{err}.")
+        history = sse_settings.BROKER_HISTORY
+        if not isinstance(history, (list, tuple)) or len(history) != 2 or not all(isinstance(n, int) and n >= 0 for n in history):
+            yield error(1, f"SSE_BROKER_HISTORY must be two numbers, messages and seconds as in SSEHistory, not {history!r}.")
     if url.startswith("http"):
         try:
             key = sse_settings.key()

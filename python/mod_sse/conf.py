@@ -19,6 +19,10 @@ DEFAULTS: Dict[str, Any] = {
     # Certificate authority for an https:// SSE_ADMIN_URL, if it is not one of the system's.
     "ADMIN_CA_FILE": None,
     "REALM": "default",
+    # Publish straight to the broker of SSEBroker: redis://…, rediss://…, redis+unix://…, redis+sentinel://…, redis+cluster://….
+    "BROKER": None,
+    # What SSEHistory says: messages and seconds.
+    "BROKER_HISTORY": (1000, 3600),
     # Seconds that one call may take, retries included.
     "TIMEOUT": 5.0,
     # Log instead of raising when the server cannot be reached.

@@ -19,6 +19,8 @@ NEEDED = [
     "mod_sse/management/commands/sse_listen.py",
     "mod_sse/locale/de/LC_MESSAGES/django.mo",
     "mod_sse/transport/unix.py",
+    "mod_sse/lua/publish.lua",
+    "mod_sse/lua/common.lua",
     "mod_sse/devserver/hub.py",
 ]
 

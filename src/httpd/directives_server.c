@@ -2,13 +2,15 @@
 /* The server-wide directives. Runs in httpd's parent while it reads its configuration. */
 #include "httpd/directives.h"
 
+#include "core/brokerurl.h"
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <grp.h>
 #include <sys/un.h>
 
-static const char *const broker_schemes[] = {"redis://", "rediss://", "redis+sentinel://",
-                                             "redis+cluster://"};
+static const char *const broker_schemes[] = {"redis://", "rediss://", "redis+unix://",
+                                             "redis+sentinel://", "redis+cluster://"};
 
 /* Sets *out_global, or returns why the directive may not stand here. */
 static const char *server_wide(cmd_parms *cmd, sse_global_conf_t **out_global)
@@ -69,7 +71,8 @@ const char *sse_directive_history(cmd_parms *cmd, void *cfg, const char *count, 
 static bool broker_driver_exists(apr_pool_t *p, const char *scheme)
 {
     apr_finfo_t info;
-    const char *path = apr_pstrcat(p, SSE_DRIVER_DIR, "/", scheme, ".so", NULL);
+    const char *name = apr_pstrmemdup(p, scheme, strcspn(scheme, "+"));
+    const char *path = apr_pstrcat(p, SSE_DRIVER_DIR, "/sse_broker_", name, ".so", NULL);
     return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS;
 }
 
@@ -79,17 +82,24 @@ static const char *broker_problem(apr_pool_t *p, const char *url)
     if (!strcmp(url, "local"))
         return NULL;
     for (size_t i = 0; i < SSE_ARRAY_LEN(broker_schemes); i++)
-        if (!strncasecmp(url, broker_schemes[i], strlen(broker_schemes[i])))
-            return url[strlen(broker_schemes[i])] ? NULL : "the broker's URL has no host";
+        if (!strncmp(url, broker_schemes[i], strlen(broker_schemes[i]))) {
+            sse_brokerurl_t parsed;
+            char problem[256];
+            if (sse_brokerurl_parse(sse_str(url), &parsed, problem) != APR_SUCCESS)
+                return apr_pstrdup(p, problem);
+            sse_brokerurl_clear(&parsed);
+            return NULL;
+        }
     size_t n = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
     if (n && !strncmp(url + n, "://", 3)) {
         const char *scheme = apr_pstrmemdup(p, url, n);
         if (broker_driver_exists(p, scheme))
             return NULL;
-        return apr_psprintf(p,
-                            "no broker driver is known for \"%s://\"; allowed are local, redis://, "
-                            "rediss://, redis+sentinel://, redis+cluster:// and drivers in %s",
-                            scheme, SSE_DRIVER_DIR);
+        return apr_psprintf(
+            p,
+            "no broker driver is known for \"%s://\"; allowed are local, redis://, "
+            "rediss://, redis+unix://, redis+sentinel://, redis+cluster:// and drivers in %s",
+            scheme, SSE_DRIVER_DIR);
     }
     return apr_psprintf(
         p, "%s%s%sis neither local, nor a URL such as redis://host:6379/0, nor file:/path",

@@ -35,6 +35,10 @@ SERVER_WIDE = [
     ("SSEPresenceGrace", "-1", ["-1"]),
     ("SSEParkedStreams", "-1", ["-1"]),
     ("SSETLSHandoff", "Maybe", ["On"]),
+    ("SSEBroker", "redis://host:port", ["1 to 65535"]),
+    ("SSEBroker", "redis://host/0?lease=0", ["lease"]),
+    ("SSEBroker", "redis+sentinel://a,b,c", ["master"]),
+    ("SSEBroker", "redis+cluster://a,b/1", ["Cluster"]),
 ]
 PER_LOCATION = [
     ("SSERealm", '"a realm"', ["a realm"]),

@@ -60,7 +60,12 @@ def get_transport() -> Transport:
     if transport is None:
         with _lock:
             if _current is None:
-                _current = make_transport(sse_settings.ADMIN_URL)
+                made = make_transport(sse_settings.ADMIN_URL)
+                if sse_settings.BROKER:
+                    from .broker import BrokerTransport
+
+                    made = BrokerTransport(sse_settings.BROKER, made)
+                _current = made
             transport = _current
     return transport
 

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``SSE_BROKER``: publishes go straight to Redis, by the script that the hub itself runs (``mod_sse/lua``); everything else
+goes to the admin handler as before.
+
+A publish then needs neither httpd nor a hub. What the hub would have looked up is the caller's: ``SSE_BROKER_HISTORY`` must say
+what ``SSEHistory`` says. Needs redis-py.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import threading
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..conf import sse_settings
+from .base import Answer, Lost, Transport
+
+LUA = Path(__file__).resolve().parent.parent / "lua"
+SCHEMES = ("redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster")
+WAIT_MS = 1000
+
+
+def script(name: str) -> str:
+    """A script as the hub's build puts it together: what all have in common, what it asks for, itself."""
+    own = (LUA / f"{name}.lua").read_text(encoding="utf-8")
+    parts = ["common", *re.findall(r"^-- \+([a-z_]+)$", own, re.M)]
+    return "".join((LUA / f"{part}.lua").read_text(encoding="utf-8") for part in parts) + own
+
+
+def _hosts(netloc: str, port: int) -> List[Tuple[str, int]]:
+    found = []
+    for host in netloc.split(","):
+        name, _, number = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "")
+        if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+", name):
+            raise ImproperlyConfigured("SSE_BROKER: a host is a name or an address, and :port a number")
+        found.append((name.strip("[]"), int(number) if number else port))
+    return found
+
+
+class BrokerURL:
+    """The parts of an ``SSEBroker`` URL; ImproperlyConfigured says what is wrong, never the password."""
+
+    def __init__(self, url: Any) -> None:
+        if not isinstance(url, str):
+            raise ImproperlyConfigured(f"SSE_BROKER must be a string such as 'redis://host:6379/0', not {type(url).__name__}")
+        try:
+            parts = urlsplit(url)
+        except ValueError as err:
+            raise ImproperlyConfigured(f"SSE_BROKER: {err}") from None
+        if parts.scheme not in SCHEMES:
+            raise ImproperlyConfigured(f"SSE_BROKER begins with none of {', '.join(s + '://' for s in SCHEMES)}")
+        self.scheme = parts.scheme
+        login, _, place = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        self.user, self.password = unquote(user) or None, unquote(password) or None
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.prefix = options.get("prefix", "sse:")
+        self.tls = self.scheme == "rediss" or options.get("tls") == "1"
+        self.ca, self.verify = options.get("ca"), options.get("verify", "1") == "1"
+        self.cert, self.key = options.get("cert"), options.get("key")
+        self.sentinel_user, self.sentinel_password = options.get("sentinel_user"), options.get("sentinel_password")
+        self.path, self.master, db = None, None, options.get("db") or "0"
+        path = parts.path.lstrip("/")
+        if self.scheme == "redis+unix":
+            self.path = parts.path
+        elif self.scheme == "redis+sentinel":
+            self.master, _, number = path.partition("/")
+            db = number or db
+        else:
+            db = path or db
+        try:
+            self.db, self.wait = int(db), int(options.get("wait", "0"))
+            self.hosts = [] if self.path else _hosts(place, 26379 if self.master else 6379)
+        except ValueError:
+            raise ImproperlyConfigured("SSE_BROKER: port, database and wait are numbers") from None
+        if self.scheme == "redis+sentinel" and not self.master:
+            raise ImproperlyConfigured("SSE_BROKER: redis+sentinel://h1,h2,h3/name needs the master's name")
+
+
+class BrokerTransport(Transport):
+    """Publishes by script; ``admin`` carries everything else."""
+
+    def __init__(self, url: Any, admin: Transport) -> None:
+        try:
+            import redis
+        except ImportError:
+            raise ImproperlyConfigured("SSE_BROKER needs redis-py (Debian: python3-redis, pip: redis)") from None
+        self.redis = redis
+        self.url = BrokerURL(url)
+        self.admin = admin
+        self.source = script("publish").encode()
+        self.sha = hashlib.sha1(self.source).hexdigest()
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def describe(self) -> str:
+        return f"{self.url.scheme}://{self.url.path or ','.join('%s:%d' % h for h in self.url.hosts)}"
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        self.admin.close()
+
+    def feed(self, idle: float) -> Iterator[Optional[Tuple[str, bool]]]:
+        return self.admin.feed(idle)
+
+    def _connect(self) -> Any:
+        url = self.url
+        common: Dict[str, Any] = {
+            "username": url.user,
+            "password": url.password,
+            "socket_timeout": float(sse_settings.TIMEOUT),
+            "socket_connect_timeout": float(sse_settings.TIMEOUT),
+        }
+        if url.tls:
+            common.update(ssl=True, ssl_ca_certs=url.ca, ssl_certfile=url.cert, ssl_keyfile=url.key,
+                          ssl_cert_reqs="required" if url.verify else "none")
+        if url.path:
+            return self.redis.Redis(unix_socket_path=url.path, db=url.db, **common)
+        if url.scheme == "redis+cluster":
+            from redis.cluster import ClusterNode, RedisCluster
+
+            return RedisCluster(startup_nodes=[ClusterNode(*host) for host in url.hosts], **common)
+        if url.master:
+            from redis.sentinel import Sentinel
+
+            asked = {"username": url.sentinel_user, "password": url.sentinel_password, "socket_timeout": common["socket_timeout"]}
+            return Sentinel(url.hosts, sentinel_kwargs=asked, **common).master_for(url.master, db=url.db)
+        return self.redis.Redis(host=url.hosts[0][0], port=url.hosts[0][1], db=url.db, **common)
+
+    def _run(self, arguments: List[Any]) -> Tuple[List[Any], int]:
+        """The script's answer, and how many replicas have it."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            client = self._client
+        meta = f"{self.url.prefix}{{{sse_settings.REALM}}}:meta"
+        pipe = client if not self.url.wait or self.url.scheme == "redis+cluster" else client.pipeline(transaction=False)
+        for attempt in (1, 2):
+            try:
+                if attempt == 1:
+                    answer = pipe.evalsha(self.sha, 1, meta, *arguments)
+                else:
+                    answer = pipe.eval(self.source, 1, meta, *arguments)
+                if pipe is client:
+                    return answer, self.url.wait
+                pipe.wait(self.url.wait, WAIT_MS)
+                answer, replicas = pipe.execute()
+                return answer, replicas
+            except self.redis.exceptions.NoScriptError:
+                if attempt == 2:
+                    raise
+        raise AssertionError("not reached")
+
+    def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
+        if method != "POST" or target not in ("/publish", "/broadcast") or body is None:
+            return self.admin.exchange(method, target, body, timeout)
+        given = json.loads(body)
+        items = given if isinstance(given, list) else [given]
+        count, seconds = sse_settings.BROKER_HISTORY
+        arguments: List[Any] = [secrets.token_hex(7) + "01", count, seconds, "p", "python", len(items)]
+        for item in items:
+            arguments += _item(item, target == "/broadcast")
+        try:
+            found, replicas = self._run(arguments)
+        except (self.redis.exceptions.ConnectionError, self.redis.exceptions.TimeoutError) as err:
+            raise Lost(str(err)) from None
+        except self.redis.exceptions.RedisError as err:
+            return Answer(503, {}, {"title": "the broker refuses", "detail": str(err)})
+        epoch = found[0].decode()
+        if found[3] == b"clash":
+            detail = "the key was used before with other content"
+            return Answer(409, {}, {"title": "Conflict", "status": 409, "detail": detail, "errors": [{"index": int(found[4]) - 1, "detail": detail}]})
+        if replicas < self.url.wait:
+            return Answer(503, {}, {"title": "too few replicas have the message"})
+        ids = ["%x-%d" % (int(epoch, 16), number) for number in found[4][::2]]
+        return Answer(200, {}, {"ids": ids} if isinstance(given, list) else {"id": ids[0]})
+
+
+def _item(item: Dict[str, Any], everyone: bool) -> List[Any]:
+    """A message as lua/publish.lua takes it."""
+    raw = bool(item.get("raw"))
+    data = item["data"] if raw else json.dumps(item.get("data"), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if everyone:
+        channels = ["b:"]
+    elif "users" in item or "groups" in item:
+        channels = [f"u:{user}" for user in item.get("users") or ()] + [f"g:{group}" for group in item.get("groups") or ()]
+    else:
+        channels = [f"e:{item['event']}"]
+    return [item["event"], data, int(raw), item.get("ttl") or 0, item.get("key") or "", item.get("replace") or "", len(channels), *channels]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``SSE_BROKER``: publishing straight to Redis, with and without httpd on the same Redis."""
+
+import re
+import subprocess
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from mod_sse import Events, KeyConflict, Unavailable
+from mod_sse.checks import transport_problems
+from mod_sse.transport.broker import BrokerURL, script
+from redis_servers import RedisNode
+
+
+@pytest.fixture
+def redis():
+    node = RedisNode()
+    yield node
+    node.remove()
+
+
+@pytest.fixture
+def straight(redis):
+    with override_settings(SSE_BROKER=f"redis://127.0.0.1:{redis.port}/0?prefix=py:", SSE_TIMEOUT=3, SSE_ADMIN_URL="unix:///nowhere/admin.sock"):
+        yield redis
+
+
+def history(redis, channel):
+    entries = redis.say("XRANGE", "py:{default}:h:" + channel, "-", "+")
+    return [fields[1].split("\n", 1)[1] for _, fields in entries]
+
+
+def test_a_message_is_stored_and_numbered(straight):
+    first = Events.publish("news", {"n": 12345678901234567890})
+    second = Events.publish("news", "é")
+    assert re.fullmatch("[0-9a-f]+-1", first) and re.fullmatch("[0-9a-f]+-2", second)
+    assert history(straight, "e:news") == ['news{"n":12345678901234567890}e:news', 'news"é"e:news']
+
+
+def test_addressees_and_broadcasts(straight):
+    Events.broadcast("all", 1)
+    assert history(straight, "b:") == ["all1b:"]
+
+
+def test_a_key_counts_once(straight):
+    first = Events.publish("news", 1, key="k")
+    assert Events.publish("news", 1, key="k") == first
+    with pytest.raises(KeyConflict):
+        Events.publish("news", 2, key="k")
+    assert len(history(straight, "e:news")) == 1
+
+
+def test_flushed_scripts_are_sent_again(straight):
+    Events.publish("news", 1)
+    straight.say("SCRIPT", "FLUSH")
+    Events.publish("news", 2)
+    assert len(history(straight, "e:news")) == 2
+
+
+def test_a_server_that_is_away_or_full(straight):
+    Events.publish("news", 1)
+    straight.say("CONFIG", "SET", "maxmemory", 1)
+    with pytest.raises(Unavailable, match="OOM"):
+        Events.publish("news", 2)
+    straight.say("CONFIG", "SET", "maxmemory", 0)
+    straight.kill()
+    with pytest.raises(Unavailable):
+        Events.publish("news", 3)
+    straight.start()
+    Events.publish("news", 4)
+    assert len(history(straight, "e:news")) == 2
+
+
+def test_httpd_on_the_same_redis_delivers(straight, make_httpd):
+    httpd = make_httpd()
+    httpd.configure(f"SSEBroker redis://127.0.0.1:{straight.port}/0?prefix=py:\n").start()
+    with httpd.stream("/events?event=news") as stream:
+        stream.opened()
+        sent = Events.publish("news", {"a": 1})
+        assert stream.expect("news", '{"a":1}').id == sent
+        assert httpd.admin().request("POST", "/publish", {"event": "news", "data": {"a": 1}, "key": "same"}).status == 200
+        stream.expect("news", '{"a":1}')
+        # The two ways agree on what a repeat is.
+        Events.publish("news", {"a": 1}, key="same")
+        Events.publish("news", "end")
+        stream.expect("news", '"end"')
+
+
+def test_the_script_is_what_the_hub_runs(tmp_path):
+    """One source: the hub's table is made from the same files."""
+    from mod_sse.transport.broker import LUA
+
+    made = subprocess.run(["sh", str(LUA / "embed"), str(LUA)], check=True, capture_output=True, text=True).stdout
+
+    def bare(text):
+        return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("--")]
+
+    own = re.search(r'\{"publish",\n(.*?)\},\n', made, re.S)[1]
+    unquoted = [line[1:-3].replace('\\"', '"').replace("\\\\", "\\") for line in own.splitlines()]
+    assert bare(script("publish")) == unquoted
+
+
+@pytest.mark.parametrize("url", [7, "http://h", "redis://", "redis://h:x", "redis://h/x", "redis+sentinel://h", "redis://h?wait=x"])
+def test_bad_urls_are_told(url):
+    with pytest.raises(ImproperlyConfigured, match="SSE_BROKER"):
+        BrokerURL(url)
+    with override_settings(SSE_BROKER=url):
+        assert any("SSE_BROKER" in problem.msg for problem in transport_problems())
+
+
+def test_parts_of_a_url():
+    url = BrokerURL("redis+sentinel://me:p%40ss@a,b:27000/mymaster/2?prefix=x:&wait=1")
+    assert (url.user, url.password, url.master, url.db, url.prefix, url.wait) == ("me", "p@ss", "mymaster", 2, "x:", 1)
+    assert url.hosts == [("a", 26379), ("b", 27000)]
+    assert BrokerURL("redis+unix://:pw@/run/redis.sock?db=1").path == "/run/redis.sock"
