@@ -53,6 +53,17 @@ def test_parser_reads_retry_and_comments():
     assert parser.events == []
 
 
+def test_log_judge_excuses_leaving_workers_only_while_they_leave(tmp_path):
+    path = tmp_path / "error.log"
+    log = HttpdLog(path)
+    line = "[Tue Nov 24 09:00:00.0 2026] [mpm_event:error] [pid 1:tid 2] (9)Bad file descriptor: AH03093: process_socket: failure\n"
+    done = "[Tue Nov 24 09:00:00.0 2026] [mpm_event:notice] [pid 1:tid 2] AH00489: configured -- resuming normal operations\n"
+    path.write_text(line)
+    log.children_leave()
+    path.write_text(line + line + done + line)
+    assert len(log.problems()) == 2
+
+
 def test_log_judge_finds_what_was_not_announced(tmp_path):
     path = tmp_path / "error.log"
     path.write_text(

@@ -225,11 +225,11 @@ class Httpd:
         self._restart(signal.SIGUSR1)
 
     def restart(self):
-        self.log.allow("AH03093")  # a worker of the event MPM that had just answered when its child was told to go
         self._restart(signal.SIGHUP)
 
     def _restart(self, number):
         resumed = len(self.log.matching("resuming normal operations"))
+        self.log.children_leave()
         self.signal(number)
         wait_until(lambda: len(self.log.matching("resuming normal operations")) > resumed, 30, "httpd has restarted")
         wait_until(self._answers, 30, "httpd answers")
@@ -241,6 +241,7 @@ class Httpd:
             return
         self.family()
         if self.process.poll() is None:
+            self.log.children_leave()
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(30)

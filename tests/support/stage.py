@@ -83,5 +83,11 @@ def _library(name):
 
 
 def reports_in(directory):
-    """The sanitizers' reports, as one text; empty when there was none."""
-    return "".join("--- %s\n%s" % (p.name, p.read_text(errors="replace")) for p in sorted(directory.iterdir()))
+    """The sanitizers' reports, as one text; empty when there was none. That a busy machine did not stop a thread in time for the leak
+    check is no report: leaks that are then seen stand in it all the same."""
+    reports = ""
+    for path in sorted(directory.iterdir()):
+        lines = [line for line in path.read_text(errors="replace").splitlines(True) if "was not suspended. False leaks" not in line]
+        if lines:
+            reports += "--- %s\n%s" % (path.name, "".join(lines))
+    return reports
