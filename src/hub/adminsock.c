@@ -15,6 +15,7 @@
 #define OWED_MAX 1024
 #define UNSENT_MAX (4 * 1024 * 1024)
 #define CONNECTIONS_MAX 1024
+#define KEEP_MAX (256 * 1024)
 
 typedef struct conn_t conn_t;
 
@@ -294,6 +295,8 @@ static void take_lines(conn_t *c)
         memmove(c->in.p, c->in.p + n + 1, c->in.n - n - 1);
         c->in.n -= n + 1;
         c->scanned = 0;
+        if (!c->in.n && c->in.cap > KEEP_MAX) /* one large line is no reason to keep its room */
+            sse_buf_clear(&c->in);
     }
 }
 
