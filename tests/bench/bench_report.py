@@ -80,10 +80,19 @@ TARGETS = (
 )
 
 
+# The same for streams over TLS that the hub carries.
+TLS_TARGETS = (
+    ("CPU per delivery over TLS by clear", "closed.cpu_us", ("mod_sse",), 1.2),
+    ("CPU per delivery over TLS by nchan over TLS", "closed.cpu_us", ("nchan-tls-1", "nchan-tls-2"), 0.8),
+    ("bytes per stream over TLS", "memory_open.user_bytes", None, 1024),
+)
+
+
 def judge(runs):
     judged = []
-    for label, path, others, most in TARGETS:
-        value = ratio(runs, path, "mod_sse", others) if others else median(runs.get("mod_sse", ()), path)
+    every = [("mod_sse", *t) for t in TARGETS] + [("mod_sse-tls", *t) for t in TLS_TARGETS]
+    for server, label, path, others, most in every:
+        value = ratio(runs, path, server, others) if others else median(runs.get(server, ()), path)
         if value is not None:
             met = value <= most if most >= 0 else value >= -most
             judged.append({"what": label, "value": round(value, 3), "target": most, "met": met})

@@ -58,6 +58,20 @@ SCENARIOS = {
             users=True,
         ),
         Scenario(
+            "tls",
+            "one event to all streams: clear, TLS handed to the hub, TLS relayed by httpd, and nchan over TLS",
+            FAN_OUT,
+            {"quick": (3000,), "full": (3000, 9000)},
+            servers=("mod_sse", "mod_sse-tls", "mod_sse-relay", "nchan-tls-1", "nchan-tls-2"),
+        ),
+        Scenario(
+            "h2",
+            "one event to all streams over HTTP/2, a thread each, beside the other ways",
+            FAN_OUT,
+            {"quick": (200,), "full": (200,)},
+            servers=("mod_sse", "mod_sse-tls", "mod_sse-relay", "mod_sse-h2", "nchan-tls-1"),
+        ),
+        Scenario(
             "directed",
             "each message to one of the users",
             ("warm,100,1,0,1,1,1", "one,2000,1,0,1,1,1", "eight,4000,0,0,8,1,1"),
@@ -97,4 +111,4 @@ SCENARIOS = {
 
 # Sets that `script/bench quick` and `script/bench full` run.
 QUICK = ("event", "user")
-FULL = ("event", "user", "directed", "publish", "storm", "login")
+FULL = ("event", "user", "tls", "h2", "directed", "publish", "storm", "login")

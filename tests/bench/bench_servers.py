@@ -87,7 +87,7 @@ class Nchan(Program):
         super().__init__()
         self.workers = workers
         self.name = f"nchan-{workers}"
-        self.upstreams = self.locations = ""
+        self.upstreams = self.locations = self.more_listen = ""
 
     def command(self):
         temporary = "".join(
@@ -115,6 +115,7 @@ http {{
     {self.upstreams}
     server {{
         listen 127.0.0.1:{self.port} backlog=4096 {"reuseport" if self.workers > 1 else ""};
+        {self.more_listen}
         nchan_subscriber_first_message newest;
         location = /event {{
             nchan_subscriber eventsource;
@@ -204,13 +205,16 @@ class ModSse:
         wait_until(self.httpd.hub_pid, 10, "the hub runs")
         self._warm()
 
+    def _connect(self):
+        return socket.create_connection(self.httpd.address, 10)
+
     def _warm(self):
         """Nearly every worker serves a page, so that what a thread allocates once is not taken for the memory of streams. A few stay
         free: one has to say how many are busy, and connections from before may still be ending."""
         held = WORKERS - 5
         waiting = []
         for _ in range(held):
-            s = socket.create_connection(self.httpd.address, 10)
+            s = self._connect()
             s.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
             waiting.append(s)
 

@@ -42,6 +42,8 @@ static const struct option long_options[] = {{"server", required_argument, NULL,
                                              {"spin", no_argument, NULL, 'x'},
                                              {"storm", required_argument, NULL, 'z'},
                                              {"baseline", required_argument, NULL, 'M'},
+                                             {"tls-port", required_argument, NULL, 't'},
+                                             {"h2", no_argument, NULL, '2'},
                                              {NULL, 0, NULL, 0}};
 
 /* NAME,messages,window,rate,publishers,batch,directed */
@@ -139,6 +141,12 @@ static void read_option(int c, options_t *options, load_run_t *run)
         break;
     case 'x':
         run->spin = true;
+        break;
+    case 't':
+        run->set.tls_port = (uint16_t)number(optarg);
+        break;
+    case '2':
+        run->set.h2 = true;
         break;
     case 'M':
         options->baseline = strtoull(optarg, NULL, 10);

@@ -5,6 +5,9 @@
 #ifndef LOAD_STREAMS_H
 #define LOAD_STREAMS_H
 
+#include "load_h2.h"
+#include "load_tls.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +17,7 @@
 typedef enum load_state_t {
     LOAD_CLOSED,
     LOAD_CONNECTING,
+    LOAD_HANDSHAKE,
     LOAD_HEAD, /* request sent, reading the response head */
     LOAD_BODY, /* reading the stream; not ready before the ready line */
     LOAD_READY
@@ -26,6 +30,8 @@ typedef struct load_stream_t {
     uint32_t last_seq;   /* of the last message, LOAD_NO_SEQ before the first */
     uint32_t n_messages; /* since the last open */
     uint64_t started;    /* ns, when connect was called */
+    SSL *ssl;            /* NULL: clear */
+    load_h2_t h2;
     uint16_t line_len;
     char line[96];    /* start of the line being read; the rest does not matter */
     char last_id[64]; /* survives closing */
@@ -35,6 +41,8 @@ typedef struct load_streams_t {
     /* set by the caller */
     int epfd;
     struct sockaddr_in server;
+    uint16_t tls_port; /* streams use TLS there; 0: clear, on the server's port */
+    bool h2;           /* and HTTP/2 */
     uint32_t groups;
     const char *path;    /* templates, load_template.h */
     const char *headers; /* "Name: value\r\n" lines, may be empty */

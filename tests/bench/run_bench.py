@@ -17,6 +17,7 @@ import bench_report as report  # noqa: E402
 from bench_logins import ModSseLogin, NchanLogin  # noqa: E402
 from bench_scenarios import FULL, QUICK, SCENARIOS  # noqa: E402
 from bench_servers import ModSse, Nchan, Raw  # noqa: E402
+from bench_tls import ModSseTls, NchanTls  # noqa: E402
 from stage import Stage  # noqa: E402
 
 
@@ -45,6 +46,11 @@ class Bench:
             "nchan-1": lambda: Nchan(self, 1),
             "nchan-2": lambda: Nchan(self, 2),
             "nchan+Django": lambda: NchanLogin(self, streams),
+            "nchan-tls-1": lambda: NchanTls(self, 1),
+            "nchan-tls-2": lambda: NchanTls(self, 2),
+            "mod_sse-tls": lambda: ModSseTls(self, "tls", streams),
+            "mod_sse-relay": lambda: ModSseTls(self, "relay", streams),
+            "mod_sse-h2": lambda: ModSseTls(self, "h2", streams),
             "mod_sse": lambda: ModSseLogin(self, streams) if scenario.logins else ModSse(self),
         }
         return kinds[name]()
