@@ -87,7 +87,7 @@ class BrokerTransport(Transport):
 
     def __init__(self, url: Any, admin: Transport) -> None:
         try:
-            import redis
+            import redis  # type: ignore[import]
         except ImportError:
             raise ImproperlyConfigured("SSE_BROKER needs redis-py (Debian: python3-redis, pip: redis)") from None
         self.redis = redis
@@ -125,11 +125,11 @@ class BrokerTransport(Transport):
         if url.path:
             return self.redis.Redis(unix_socket_path=url.path, db=url.db, **common)
         if url.scheme == "redis+cluster":
-            from redis.cluster import ClusterNode, RedisCluster
+            from redis.cluster import ClusterNode, RedisCluster  # type: ignore[import]
 
             return RedisCluster(startup_nodes=[ClusterNode(*host) for host in url.hosts], **common)
         if url.master:
-            from redis.sentinel import Sentinel
+            from redis.sentinel import Sentinel  # type: ignore[import]
 
             asked = {"username": url.sentinel_user, "password": url.sentinel_password, "socket_timeout": common["socket_timeout"]}
             return Sentinel(url.hosts, sentinel_kwargs=asked, **common).master_for(url.master, db=url.db)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views that do what a site's views do with events."""
 
+import threading
+
 from django.contrib import admin
 from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
 from django.contrib.auth.models import Group, User
@@ -42,7 +44,13 @@ def change_password(request):
     return HttpResponse("changed")
 
 
+gates = {}
+
+
 def publish(request):
+    """?together=N: once N requests are here, each of them in a thread of this process."""
+    number = int(request.GET.get("together", 1))
+    gates.setdefault(number, threading.Barrier(number)).wait(30)
     return JsonResponse({"id": Events.publish("from:view", {"n": 1})})
 
 
