@@ -101,16 +101,15 @@ static const field_t admin_reply_fields[] = {
 
 static const struct {
     const field_t *fields;
-    size_t body;   /* offset of the string that may travel in a memory file, 0 if none */
-    bool takes_fd; /* exactly one descriptor belongs to it */
+    bool takes_fd; /* exactly one descriptor belongs to it; it is never large */
 } types[] = {
-    [SSE_WIRE_HELLO] = {hello_fields, 0, true},
-    [SSE_WIRE_RESERVE] = {reserve_fields, 0, false},
-    [SSE_WIRE_RESERVED] = {reserved_fields, AT(reserved.body), false},
-    [SSE_WIRE_ATTACH] = {attach_fields, 0, true},
-    [SSE_WIRE_RELEASE] = {release_fields, 0, false},
-    [SSE_WIRE_ADMIN] = {admin_fields, AT(admin.body), false},
-    [SSE_WIRE_ADMIN_REPLY] = {admin_reply_fields, AT(admin_reply.body), false},
+    [SSE_WIRE_HELLO] = {hello_fields, true},
+    [SSE_WIRE_RESERVE] = {reserve_fields, false},
+    [SSE_WIRE_RESERVED] = {reserved_fields, false},
+    [SSE_WIRE_ATTACH] = {attach_fields, true},
+    [SSE_WIRE_RELEASE] = {release_fields, false},
+    [SSE_WIRE_ADMIN] = {admin_fields, false},
+    [SSE_WIRE_ADMIN_REPLY] = {admin_reply_fields, false},
 };
 
 static bool is_type(unsigned type)
@@ -340,34 +339,25 @@ void sse_wire_msg_clear(sse_wire_msg_t *msg)
     msg->lists = NULL;
 }
 
-static sse_str_t *body_of(sse_wire_msg_t *msg)
-{
-    return types[msg->type].body ? member_at(msg, types[msg->type].body) : NULL;
-}
-
 apr_status_t sse_wire_send(int sock, const sse_wire_msg_t *msg, int fd, int timeout_ms)
 {
-    sse_wire_msg_t copy = *msg;
-    sse_str_t *body = body_of(&copy);
+    const bool large = encoded_size(msg) > SSE_FDPASS_MAX;
     sse_buf_t out = {0};
+    sse_str_t datagram;
     int file = -1;
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
-    if (encoded_size(&copy) > SSE_FDPASS_MAX && body) {
-        sse_str_t whole = *body;
-
-        *body = SSE_STR_NONE;
-        if (encoded_size(&copy) <= SSE_FDPASS_MAX) {
-            rv = sse_fdpass_memfd("sse-body", whole, &file);
-            if (rv != APR_SUCCESS)
-                return rv;
-            fd = file;
-        }
-    }
-    if (encoded_size(&copy) > SSE_FDPASS_MAX)
+    if (large && types[msg->type].takes_fd)
         return APR_ENOSPC;
-    sse_wire_encode(&out, &copy);
-    rv = sse_fdpass_send(sock, sse_buf_slice(&out), &fd, fd >= 0 ? 1 : 0, timeout_ms);
+    sse_wire_encode(&out, msg);
+    datagram = sse_buf_slice(&out);
+    if (large) {
+        rv = sse_fdpass_memfd("sse-message", datagram, &file);
+        datagram.n = HEAD_LEN;
+        fd = file;
+    }
+    if (rv == APR_SUCCESS)
+        rv = sse_fdpass_send(sock, datagram, &fd, fd >= 0 ? 1 : 0, timeout_ms);
     if (msg->type == SSE_WIRE_ATTACH)
         sse_crypto_wipe(out.p, out.n);
     sse_buf_clear(&out);
@@ -376,31 +366,48 @@ apr_status_t sse_wire_send(int sock, const sse_wire_msg_t *msg, int fd, int time
     return rv;
 }
 
-/* Gives the descriptors that came with a message their place in it. */
-static apr_status_t settle_fds(sse_wire_in_t *in, int *fds, size_t n_fds, size_t body_max)
+/* Puts the whole message in the place of its head that came with a memory file. */
+static apr_status_t open_file(sse_wire_in_t *in, int file, size_t file_max)
 {
-    sse_str_t *body = body_of(&in->msg);
+    char *whole;
     size_t len;
-    apr_status_t rv;
+    apr_status_t rv = sse_fdpass_memfd_read(file, file_max, &whole, &len);
 
-    if (types[in->msg.type].takes_fd) {
-        if (n_fds != 1)
-            return APR_EINVAL;
-        in->fd = fds[0];
-        fds[0] = -1;
-        return APR_SUCCESS;
-    }
-    if (n_fds == 0)
-        return APR_SUCCESS;
-    if (!body || body->n != 0 || n_fds != 1)
-        return APR_EINVAL;
-    rv = sse_fdpass_memfd_read(fds[0], body_max, &in->body, &len);
-    if (rv == APR_SUCCESS)
-        *body = (sse_str_t){in->body, len};
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (len < HEAD_LEN || memcmp(whole, in->data, HEAD_LEN) != 0)
+        rv = APR_EINVAL;
+    free(in->data);
+    in->data = whole;
+    in->data_len = len;
     return rv;
 }
 
-apr_status_t sse_wire_recv(int sock, size_t body_max, int timeout_ms, sse_wire_in_t *out_in)
+static apr_status_t decode_in(sse_wire_in_t *in, int *fds, size_t n_fds, size_t file_max)
+{
+    const bool filed = in->data_len == HEAD_LEN && n_fds == 1;
+    apr_status_t rv;
+
+    if (filed) {
+        rv = open_file(in, fds[0], file_max);
+        if (rv != APR_SUCCESS)
+            return rv;
+    }
+    rv = sse_wire_decode((sse_str_t){in->data, in->data_len}, &in->msg);
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (types[in->msg.type].takes_fd) {
+        if (filed || n_fds != 1)
+            return APR_EINVAL;
+        in->fd = fds[0];
+        fds[0] = -1;
+    } else if (n_fds != 0 && !filed) {
+        return APR_EINVAL;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t sse_wire_recv(int sock, size_t file_max, int timeout_ms, sse_wire_in_t *out_in)
 {
     char raw[SSE_FDPASS_MAX];
     int fds[SSE_FDPASS_FDS_MAX];
@@ -413,9 +420,7 @@ apr_status_t sse_wire_recv(int sock, size_t body_max, int timeout_ms, sse_wire_i
         return rv;
     in.data = sse_strndup(raw, len);
     in.data_len = len;
-    rv = sse_wire_decode((sse_str_t){in.data, len}, &in.msg);
-    if (rv == APR_SUCCESS)
-        rv = settle_fds(&in, fds, n_fds, body_max);
+    rv = decode_in(&in, fds, n_fds, file_max);
     for (i = 0; i < n_fds; i++) {
         if (fds[i] >= 0)
             close(fds[i]);
@@ -435,9 +440,8 @@ void sse_wire_in_clear(sse_wire_in_t *in)
     if (in->fd >= 0)
         close(in->fd);
     in->fd = -1;
-    free(in->body);
     if (in->data)
         sse_crypto_wipe(in->data, in->data_len);
     free(in->data);
-    in->body = in->data = NULL;
+    in->data = NULL;
 }

@@ -13,15 +13,18 @@
  *   RELEASE                       the ticket is not needed: the head could not be written
  *   ADMIN    -> ADMIN_REPLY       a request of the admin handler, as it came
  *
- * Decoded strings point into the datagram. Integers are little-endian, strings are a u32 length and
- * bytes. */
+ * Decoded strings point into the message. Integers are little-endian, strings are a u32 length and
+ * bytes. A message that is larger than a datagram (SSE_FDPASS_MAX) lies whole in a sealed memory
+ * file; its head of 8 bytes and the file's descriptor are sent then. */
 #ifndef SSE_WIRE_H
 #define SSE_WIRE_H
 
 #include "core/buf.h"
 #include "core/tlsstate.h"
 
-#define SSE_WIRE_VERSION 2
+#define SSE_WIRE_VERSION 3
+/* The largest request that a worker may send: a batch, its path and headers; or 1024 groups. */
+#define SSE_WIRE_REQUEST_MAX (SSE_BATCH_BYTES_MAX + 1024 * 1024)
 
 typedef enum sse_wire_type_t {
     SSE_WIRE_HELLO = 1,
@@ -78,8 +81,7 @@ typedef struct sse_wire_reserved_t {
     uint32_t verdict;     /* sse_wire_verdict_t */
     uint64_t ticket;      /* for OK */
     uint32_t retry_after; /* seconds, for BUSY and UNAVAILABLE */
-    sse_str_t body; /* event-stream bytes for BUSY, UNAVAILABLE, POLL; beyond SSE_FDPASS_MAX in a
-                       memory file */
+    sse_str_t body;       /* event-stream bytes for BUSY, UNAVAILABLE, POLL */
 } sse_wire_reserved_t;
 
 /* How a stream is carried, for counting; the hub writes to a descriptor in every case. */
@@ -110,7 +112,7 @@ typedef struct sse_wire_admin_t {
     sse_str_t accept;       /* Accept header; empty if none */
     sse_str_t last_id;      /* Last-Event-ID header, for the feed */
     sse_str_t address;      /* client's, for the log */
-    sse_str_t body;         /* inline, or empty with one descriptor: a sealed memory file */
+    sse_str_t body;
 } sse_wire_admin_t;
 
 typedef struct sse_wire_admin_reply_t {
@@ -119,7 +121,7 @@ typedef struct sse_wire_admin_reply_t {
     sse_str_t content_type;
     uint64_t
         ticket; /* not 0: a stream (the presence feed); write the head, then ATTACH or RELEASE */
-    sse_str_t body; /* inline, or empty with one descriptor: a sealed memory file */
+    sse_str_t body;
 } sse_wire_admin_reply_t;
 
 /* A decoded message. */
@@ -145,9 +147,8 @@ void sse_wire_encode(sse_buf_t *out, const sse_wire_msg_t *msg);
 apr_status_t sse_wire_decode(sse_str_t data, sse_wire_msg_t *out_msg);
 void sse_wire_msg_clear(sse_wire_msg_t *msg);
 
-/* Encodes and sends. `body` of RESERVED, ADMIN and ADMIN_REPLY goes into a memory file when the
- * datagram would pass SSE_FDPASS_MAX; `fd` (or -1) is the client's socket of ATTACH. Statuses of
- * sse_fdpass_send; APR_ENOSPC when other fields are too large. */
+/* Encodes and sends. `fd` (or -1) is the descriptor of ATTACH and HELLO, which are never larger
+ * than a datagram (APR_ENOSPC). Statuses of sse_fdpass_send and sse_fdpass_memfd. */
 apr_status_t sse_wire_send(int sock, const sse_wire_msg_t *msg, int fd, int timeout_ms);
 
 /* One received message with all that it owns. */
@@ -155,13 +156,12 @@ typedef struct sse_wire_in_t {
     sse_wire_msg_t msg;
     int fd; /* ATTACH's and HELLO's descriptor; -1 if none. Taken by setting it to -1 */
     uid_t peer_uid;
-    char *body; /* contents of the memory file, to which msg's body points */
-    char *data; /* the datagram, wiped when it is freed: it may hold keys */
+    char *data; /* the message, wiped when it is freed: it may hold keys */
     size_t data_len;
 } sse_wire_in_t;
 
-/* Statuses of sse_fdpass_recv; nothing to clear on failure. body_max bounds a memory file. */
-apr_status_t sse_wire_recv(int sock, size_t body_max, int timeout_ms, sse_wire_in_t *out_in);
+/* Statuses of sse_fdpass_recv; nothing to clear on failure. file_max bounds a memory file. */
+apr_status_t sse_wire_recv(int sock, size_t file_max, int timeout_ms, sse_wire_in_t *out_in);
 void sse_wire_in_clear(sse_wire_in_t *in);
 
 #endif

@@ -180,8 +180,6 @@ static int pass_to_hub(request_rec *r, const sse_dir_conf_t *conf, const char *p
     sse_answer_t answer = {.channel = NULL};
     apr_status_t rv = sse_hublink_call(&msg, SSE_WIRE_ADMIN_REPLY, r->method_number == M_GET,
                                        SSE_HUBLINK_ADMIN_MS, &answer);
-    if (rv == APR_ENOSPC)
-        return sse_reply_problem(r, HTTP_REQUEST_URI_TOO_LARGE, "Path and query are too long.");
     if (rv != APR_SUCCESS) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, rv, r, "the hub does not answer");
         return answer_hub_away(r, rv == APR_EOF || APR_STATUS_IS_TIMEUP(rv));

@@ -170,8 +170,6 @@ apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool 
             }
             close_channel(channel);
         }
-        if (rv == APR_ENOSPC)
-            return rv;
         /* A hub that went away is replaced within a second; what it cannot have seen, or may see
          * twice, is asked of the next one. */
         if (rv == APR_EOF && (!sent || repeatable) && attempt < 2)

@@ -26,7 +26,7 @@ void sse_hublink_child_init(apr_pool_t *child_pool, int rendezvous);
 /* Sends req and waits for a reply of the wanted type. `repeatable`: the request may be sent again
  * when the hub went away in the middle of it. APR_SUCCESS: the caller calls sse_hublink_done.
  * APR_TIMEUP: no answer in time, or none is to be expected. APR_EOF: the hub went away; whether it
- * did what was asked is unknown. APR_ENOSPC: the request is too large. */
+ * did what was asked is unknown. */
 apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool repeatable,
                               int timeout_ms, sse_answer_t *out);
 

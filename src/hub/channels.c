@@ -175,7 +175,7 @@ static void on_channel(uv_poll_t *poll, int status, int events)
     c->refs++;
     for (int i = 0; i < TURN_MAX && c->fd >= 0; i++) {
         sse_wire_in_t in;
-        apr_status_t rv = sse_wire_recv(c->fd, SSE_BATCH_BYTES_MAX + 1, 0, &in);
+        apr_status_t rv = sse_wire_recv(c->fd, SSE_WIRE_REQUEST_MAX, 0, &in);
         if (APR_STATUS_IS_TIMEUP(rv))
             break;
         if (rv != APR_SUCCESS || !take_message(c, &in)) {

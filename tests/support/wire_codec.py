@@ -8,13 +8,14 @@ import os
 import socket
 import struct
 
-VERSION = 2
+VERSION = 3
 HELLO, RESERVE, RESERVED, ATTACH, RELEASE, ADMIN, ADMIN_REPLY = range(1, 8)
 OK, STALE, REFUSED, BUSY, UNAVAILABLE, POLL = range(6)
 GROUPS_KNOWN, ID_IN_QUERY, RESUME_USER, POLLED, PARKS = 1, 2, 4, 8, 16
 CLEAR, TLS, RELAY, PARKED = range(4)
 
 _FDPASS_MAX = 48 * 1024
+_HEAD = 8
 _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x000F
 
@@ -88,29 +89,30 @@ class Channel:
         _send(rendezvous, encode(HELLO, 0, ("u32", os.getpid())), [far.fileno()])
         far.close()
 
-    def _ask(self, kind, expected, *fields, fds=()):
+    def _ask(self, kind, expected, *fields):
         self._number += 1
-        _send(self.sock, encode(kind, self._number, *fields), fds)
+        _send_message(self.sock, encode(kind, self._number, *fields))
         data, ancillary, flags, _ = self.sock.recvmsg(_FDPASS_MAX, socket.CMSG_SPACE(16) + socket.CMSG_SPACE(12))
         assert data, "the hub closed the channel"
         assert not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+        file = _take_file(ancillary)
+        if file is not None:
+            assert file[:_HEAD] == data
+            data = file
         reader = Reader(data)
         version, got, number = reader.number("<H"), reader.number("<H"), reader.number("<I")
         assert (version, got, number) == (VERSION, expected, self._number)
-        return reader, _take_file(ancillary)
+        return reader
 
     def reserve(self, realm="default", user="", events=(), groups=None, last_id="", flags=0, address="127.0.0.1", session=b"", looked_up=0):
         names = list(groups or ())
         if groups is not None:
             flags |= GROUPS_KNOWN
-        reader, body = self._ask(
+        reader = self._ask(
             RESERVE, RESERVED, ("u32", flags), realm, user, session, ("u64", 0), ("u64", looked_up), address, last_id,
             ("u32", len(names)), ("u32", len(events)), *names, *events,
         )  # fmt: skip
-        reserved = Reserved(reader.number("<I"), reader.number("<Q"), reader.number("<I"), reader.text())
-        if body is not None:
-            reserved.body = body
-        return reserved
+        return Reserved(reader.number("<I"), reader.number("<Q"), reader.number("<I"), reader.text())
 
     def attach(self, ticket, client, carriage=CLEAR, tls=b""):
         self._number += 1
@@ -121,19 +123,9 @@ class Channel:
         _send(self.sock, encode(RELEASE, self._number, ("u64", ticket)))
 
     def admin(self, method, path, body=b"", realm="default", query="", content_type="application/json"):
-        fields = [realm, method, path, query, content_type if body else "", "", "", "127.0.0.1"]
-        if len(body) > _FDPASS_MAX // 2:
-            fd = sealed_file(body)
-            try:
-                reader, file = self._ask(ADMIN, ADMIN_REPLY, *fields, b"", fds=[fd])
-            finally:
-                os.close(fd)
-        else:
-            reader, file = self._ask(ADMIN, ADMIN_REPLY, *fields, body)
-        reply = AdminReply(reader.number("<I"), reader.text(), reader.text(), reader.number("<Q"), reader.text())
-        if file is not None:
-            reply.body = file
-        return reply
+        fields = [realm, method, path, query, content_type if body else "", "", "", "127.0.0.1", body]
+        reader = self._ask(ADMIN, ADMIN_REPLY, *fields)
+        return AdminReply(reader.number("<I"), reader.text(), reader.text(), reader.number("<Q"), reader.text())
 
     def close(self):
         self.sock.close()
@@ -142,6 +134,18 @@ class Channel:
 def _send(sock, data, fds=()):
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     sock.sendmsg([data], ancillary)
+
+
+def _send_message(sock, data):
+    """A message that is larger than a datagram lies in a memory file; its head goes with the descriptor."""
+    if len(data) <= _FDPASS_MAX:
+        _send(sock, data)
+        return
+    fd = sealed_file(data)
+    try:
+        _send(sock, data[:_HEAD], [fd])
+    finally:
+        os.close(fd)
 
 
 def _take_file(ancillary):

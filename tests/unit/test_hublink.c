@@ -45,7 +45,8 @@ static void answer(int channel, const sse_wire_in_t *in, sse_wire_type_t type)
 static void play(int channel, act_t act)
 {
     sse_wire_in_t in;
-    while (act != ACT_REFUSE && sse_wire_recv(channel, 0, 5000, &in) == APR_SUCCESS) {
+    while (act != ACT_REFUSE &&
+           sse_wire_recv(channel, SSE_WIRE_REQUEST_MAX, 5000, &in) == APR_SUCCESS) {
         hub.requests++;
         if (act == ACT_ANSWER || act == ACT_ONCE)
             answer(channel, &in, SSE_WIRE_RESERVED);
@@ -115,17 +116,24 @@ static apr_status_t call(bool repeatable, int timeout_ms)
 static void one_channel_serves_many_requests(void **state)
 {
     static const act_t script[] = {ACT_ANSWER, ACT_END};
+    static char name[SSE_GROUP_MAX];
+    static sse_str_t groups[SSE_USER_GROUPS_MAX];
+    sse_wire_msg_t big = {.type = SSE_WIRE_RESERVE, .u.reserve.n_groups = SSE_USER_GROUPS_MAX};
+    /* What is no message ends the play. */
+    sse_wire_msg_t wrong = {.type = SSE_WIRE_RESERVE, .u.reserve.session = SSE_STR("short")};
+    sse_answer_t out = {.channel = NULL};
     start(script);
     for (int i = 0; i < 5; i++)
         assert_int_equal(call(false, 5000), APR_SUCCESS);
     assert_int_equal(hub.requests, 5);
-    /* A request that does not fit closes its channel, which ends the play. */
-    char user[SSE_FDPASS_MAX];
-    memset(user, 'u', sizeof user);
-    sse_wire_msg_t big = {.type = SSE_WIRE_RESERVE};
-    big.u.reserve.user = (sse_str_t){user, sizeof user};
-    sse_answer_t out = {.channel = NULL};
-    assert_int_equal(sse_hublink_call(&big, SSE_WIRE_RESERVED, true, 1000, &out), APR_ENOSPC);
+    for (size_t i = 0; i < SSE_ARRAY_LEN(groups); i++)
+        groups[i] = (sse_str_t){name, sizeof name};
+    big.u.reserve.groups = groups;
+    memset(name, 'g', sizeof name);
+    assert_int_equal(sse_hublink_call(&big, SSE_WIRE_RESERVED, true, 5000, &out), APR_SUCCESS);
+    sse_hublink_done(&out);
+    assert_int_equal(hub.requests, 6);
+    assert_int_equal(sse_hublink_call(&wrong, SSE_WIRE_RESERVED, false, 5000, &out), APR_EOF);
     stop();
 }
 

@@ -110,7 +110,7 @@ static void bytes_are_as_documented(void **state)
 
     sse_wire_encode(&b, &msg);
     assert_int_equal(b.n, 12);
-    assert_memory_equal(b.p, "\x02\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
+    assert_memory_equal(b.p, "\x03\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
     sse_buf_clear(&b);
 }
 
@@ -282,11 +282,13 @@ static void limits_are_checked(void **state)
     }
 }
 
-static void large_bodies_travel_in_memory_files(void **state)
+static void large_messages_travel_in_memory_files(void **state)
 {
     const size_t n = 1024 * 1024;
     char *text = sse_malloc(n);
     sse_wire_msg_t msg = {.type = SSE_WIRE_ADMIN, .id = 9};
+    const sse_wire_msg_t attach = {.type = SSE_WIRE_ATTACH, .u.attach.tls = {text, n}};
+    sse_wire_in_t in;
     size_t before, i;
     int s[2];
 
@@ -296,30 +298,99 @@ static void large_bodies_travel_in_memory_files(void **state)
     for (i = 0; i < 4; i++) {
         /* around the size at which the whole datagram is full */
         const size_t sizes[] = {10, SSE_FDPASS_MAX - HEADROOM, SSE_FDPASS_MAX - HEADROOM + 1, n};
-        sse_wire_in_t in;
 
         msg.u.admin.body = (sse_str_t){text, sizes[i]};
         assert_int_equal(sse_wire_send(s[0], &msg, -1, 1000), APR_SUCCESS);
-        assert_int_equal(sse_wire_recv(s[1], n, 1000, &in), APR_SUCCESS);
+        assert_int_equal(sse_wire_recv(s[1], i < 2 ? 0 : n + HEADROOM, 1000, &in), APR_SUCCESS);
         assert_int_equal(in.msg.u.admin.body.n, sizes[i]);
         assert_memory_equal(in.msg.u.admin.body.p, text, sizes[i]);
-        assert_int_equal(in.body != NULL, i >= 2);
         assert_int_equal(in.fd, -1);
         assert_int_equal(in.peer_uid, getuid());
         sse_wire_in_clear(&in);
     }
     assert_int_equal(count_open_fds(), before);
-    {
-        sse_wire_in_t in;
-
-        assert_int_equal(sse_wire_send(s[0], &msg, -1, 1000), APR_SUCCESS);
-        assert_int_equal(sse_wire_recv(s[1], n - 1, 1000, &in), APR_EINVAL);
-    }
-    msg.u.admin.body = SSE_STR_NONE;
-    msg.u.admin.query = (sse_str_t){text, SSE_FDPASS_MAX};
-    assert_int_equal(sse_wire_send(s[0], &msg, -1, 1000), APR_ENOSPC);
+    assert_int_equal(sse_wire_send(s[0], &msg, -1, 1000), APR_SUCCESS);
+    assert_int_equal(sse_wire_recv(s[1], n + HEADROOM - 1, 1000, &in), APR_EINVAL);
+    assert_int_equal(sse_wire_send(s[0], &attach, s[0], 1000), APR_ENOSPC);
     assert_int_equal(count_open_fds(), before);
     free(text);
+    close(s[0]);
+    close(s[1]);
+}
+
+/* The most groups with the longest names, the most events: any field may be what is large. */
+static void the_largest_reservation_arrives(void **state)
+{
+    static char text[SSE_GROUP_MAX];
+    static sse_str_t names[SSE_USER_GROUPS_MAX], wanted[SSE_STREAM_EVENTS_MAX];
+    sse_wire_msg_t msg = reserve_message();
+    sse_wire_in_t in;
+    size_t i;
+    int s[2];
+
+    memset(text, 'g', sizeof(text));
+    for (i = 0; i < SSE_USER_GROUPS_MAX; i++)
+        names[i] = (sse_str_t){text, SSE_GROUP_MAX - i % 7};
+    for (i = 0; i < SSE_STREAM_EVENTS_MAX; i++)
+        wanted[i] = (sse_str_t){text, SSE_EVENT_MAX};
+    msg.u.reserve.groups = names;
+    msg.u.reserve.n_groups = SSE_USER_GROUPS_MAX;
+    msg.u.reserve.events = wanted;
+    msg.u.reserve.n_events = SSE_STREAM_EVENTS_MAX;
+    assert_int_equal(sse_fdpass_pair(s), APR_SUCCESS);
+    assert_int_equal(sse_wire_send(s[0], &msg, -1, 1000), APR_SUCCESS);
+    assert_int_equal(sse_wire_recv(s[1], SSE_WIRE_REQUEST_MAX, 1000, &in), APR_SUCCESS);
+    assert_int_equal(in.msg.id, 0xfffffffe);
+    assert_int_equal(in.msg.u.reserve.n_groups, SSE_USER_GROUPS_MAX);
+    for (i = 0; i < SSE_USER_GROUPS_MAX; i++)
+        assert_true(sse_str_eq(in.msg.u.reserve.groups[i], names[i]));
+    assert_int_equal(in.msg.u.reserve.n_events, SSE_STREAM_EVENTS_MAX);
+    assert_int_equal(in.msg.u.reserve.events[63].n, SSE_EVENT_MAX);
+    assert_str(in.msg.u.reserve.user, "42");
+    sse_wire_in_clear(&in);
+    close(s[0]);
+    close(s[1]);
+}
+
+static apr_status_t recv_with_file(int s[2], const sse_wire_msg_t *told,
+                                   const sse_wire_msg_t *filed, size_t cut)
+{
+    sse_buf_t head = {0}, whole = {0};
+    sse_wire_in_t in;
+    apr_status_t rv;
+    int fd;
+
+    sse_wire_encode(&head, told);
+    sse_wire_encode(&whole, filed);
+    assert_int_equal(sse_fdpass_memfd("t", (sse_str_t){whole.p, whole.n - cut}, &fd), APR_SUCCESS);
+    assert_int_equal(sse_fdpass_send(s[0], (sse_str_t){head.p, 8}, &fd, 1, 1000), APR_SUCCESS);
+    close(fd);
+    rv = sse_wire_recv(s[1], 1000, 1000, &in);
+    if (rv == APR_SUCCESS)
+        sse_wire_in_clear(&in);
+    sse_buf_clear(&head);
+    sse_buf_clear(&whole);
+    return rv;
+}
+
+static void a_memory_file_must_hold_what_its_head_says(void **state)
+{
+    const sse_wire_msg_t release = {.type = SSE_WIRE_RELEASE, .id = 1, .u.release = {5}};
+    const sse_wire_msg_t other = {.type = SSE_WIRE_RELEASE, .id = 2, .u.release = {5}};
+    const sse_wire_msg_t attach = {.type = SSE_WIRE_ATTACH, .id = 1, .u.attach = {.ticket = 5}};
+    size_t before;
+    int s[2];
+
+    assert_int_equal(sse_fdpass_pair(s), APR_SUCCESS);
+    before = count_open_fds();
+    assert_int_equal(recv_with_file(s, &release, &release, 0), APR_SUCCESS);
+    assert_int_equal(recv_with_file(s, &release, &release, 1), APR_EINVAL);
+    assert_int_equal(recv_with_file(s, &release, &release, 9), APR_EINVAL);
+    assert_int_equal(recv_with_file(s, &release, &release, 16), APR_EINVAL);
+    assert_int_equal(recv_with_file(s, &release, &other, 0), APR_EINVAL);
+    assert_int_equal(recv_with_file(s, &release, &attach, 0), APR_EINVAL);
+    assert_int_equal(recv_with_file(s, &attach, &attach, 0), APR_EINVAL);
+    assert_int_equal(count_open_fds(), before);
     close(s[0]);
     close(s[1]);
 }
@@ -369,7 +440,9 @@ int main(void)
         cmocka_unit_test(no_truncated_message_decodes),
         cmocka_unit_test(versions_and_types_are_checked),
         cmocka_unit_test(limits_are_checked),
-        cmocka_unit_test(large_bodies_travel_in_memory_files),
+        cmocka_unit_test(large_messages_travel_in_memory_files),
+        cmocka_unit_test(the_largest_reservation_arrives),
+        cmocka_unit_test(a_memory_file_must_hold_what_its_head_says),
         cmocka_unit_test(descriptors_come_with_their_messages_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
