@@ -73,6 +73,19 @@ def test_groups_come_from_djangos_tables(site):
         assert admin.get("/presence/groups/editors")["online"] == [site.ids["alice"]]
 
 
+def test_as_many_groups_as_may_be(httpd):
+    """A user in a thousand groups with the longest names that Django allows has a stream like any other."""
+    site = DjangoSite(httpd, "db").start()
+    site.shell(
+        "from django.contrib.auth.models import Group\n"
+        "made = Group.objects.bulk_create([Group(name='%04d' % n + '\\u20ac' * 146) for n in range(1000)])\n"
+        "User.objects.get(username='bob').groups.set(Group.objects.filter(name__gte='0', name__lt=':'))"
+    )
+    with stream_of(site, site.log_in("bob")) as s:
+        site.httpd.admin().publish("to:group", 1, groups=["0999" + "\u20ac" * 146])
+        s.expect("to:group", "1")
+
+
 def test_seed_api(site):
     """The calls of the sketch, as they stand in it."""
     with stream_of(site, site.log_in("alice")) as s:
