@@ -14,13 +14,12 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .conf import DEFAULTS, sse_settings
+from .conf import DEFAULTS, REALM, REALM_WORDS, sse_settings
 from .members import EventsGroupMixin, EventsUserMixin, foreign_names
 
 MIDDLEWARE = "mod_sse.middleware.EventsMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 BOOLEANS = ("FAIL_SILENTLY", "ON_COMMIT", "DISPATCH_EVENTS", "WATCH_SESSIONS", "MIRROR_SESSIONS")
-REALM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def error(number: int, text: str, hint: str = "") -> checks.Error:
@@ -70,12 +69,15 @@ def transport_problems() -> Iterator[checks.CheckMessage]:
 def value_problems() -> Iterator[checks.CheckMessage]:
     realm = sse_settings.REALM
     if not isinstance(realm, str) or not REALM.fullmatch(realm):
-        yield error(4, f"SSE_REALM must be 1 to 64 of A-Z a-z 0-9 . _ -, not {realm!r}.")
+        yield error(4, f"SSE_REALM must be {REALM_WORDS}, not {realm!r}.")
     if sse_settings.SUBSCRIPTIONS not in ("session", "db"):
         yield error(5, f"SSE_SUBSCRIPTIONS must be 'session' or 'db', not {sse_settings.SUBSCRIPTIONS!r}.")
     timeout = sse_settings.TIMEOUT
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 300:
         yield error(6, f"SSE_TIMEOUT must be a number of seconds above 0 and up to 300, not {timeout!r}.")
+    size = sse_settings.MAX_MESSAGE_SIZE
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        yield error(11, f"SSE_MAX_MESSAGE_SIZE must be a number of bytes, as in SSEMaxMessageSize, not {size!r}.")
     for name in BOOLEANS:
         value = getattr(sse_settings, name)
         if not isinstance(value, bool):

@@ -5,11 +5,15 @@
 works. Nothing is validated here: that is the work of ``checks.py`` and of the transport that uses a value.
 """
 
+import re
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+REALM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REALM_WORDS = "1 to 64 of A-Z a-z 0-9 . _ -"
 
 DEFAULTS: Dict[str, Any] = {
     # Where the hub is told things: http(s)://host/sse-admin/, unix:///run/mod_sse/admin.sock, or "runserver:" (development).
@@ -23,6 +27,8 @@ DEFAULTS: Dict[str, Any] = {
     "BROKER": None,
     # What SSEHistory says: messages and seconds.
     "BROKER_HISTORY": (1000, 3600),
+    # What SSEMaxMessageSize says: larger data is refused where it is published.
+    "MAX_MESSAGE_SIZE": 262144,
     # Seconds that one call may take, retries included.
     "TIMEOUT": 5.0,
     # Log instead of raising when the server cannot be reached.

@@ -13,12 +13,14 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from .conf import sse_settings
-from .exceptions import InvalidData, Unavailable
+from .exceptions import InvalidData, MessageTooLarge, Unavailable
 from .names import as_list, check_event, group_name, user_id
 from .signals import event_published
-from .transport.base import encode, logger
+from .transport.base import encode, logger, too_deep
+from .transport.rules import ADDRESSEES_MAX, BATCH_ITEMS_MAX, DEPTH_MAX, KEY_BYTES_MAX, MEMBERS, TTL_MAX
 
-KEY_BYTES_MAX = 255
+# The body's own brackets, and those of the admin socket's line around it.
+DATA_DEPTH_MAX = DEPTH_MAX - 4
 
 
 @dataclass(frozen=True)
@@ -34,50 +36,73 @@ class Message:
     raw: bool = False
     replace: Optional[str] = None
     everyone: bool = False
+    # ``data`` as it was when it was published: what its owner does to it before the commit changes nothing.
+    text: bytes = field(default=b"", repr=False, compare=False)
 
-    def body(self) -> Dict[str, Any]:
+    def body(self) -> bytes:
         """The request body of ``POST /publish`` or ``POST /broadcast``."""
-        found: Dict[str, Any] = {"event": self.event, "data": self.data, "key": self.key}
+        found: Dict[str, Any] = {"event": self.event, "key": self.key}
         for name in ("users", "groups", "ttl", "replace"):
             if getattr(self, name) is not None:
                 found[name] = getattr(self, name)
         if self.raw:
             found["raw"] = True
-        return found
+        return encode(found)[:-1] + b',"data":' + (self.text or encode(self.data)) + b"}"
 
 
-def make_message(
-    event: str,
-    data: Any = None,
-    *,
-    users: Any = None,
-    groups: Any = None,
-    key: Optional[str] = None,
-    ttl: Optional[int] = None,
-    raw: bool = False,
-    replace: Optional[str] = None,
-    everyone: bool = False,
-) -> Message:
-    """Validates; InvalidEvent, InvalidData, UnknownUser or UnknownGroup name what is wrong."""
+def bodies(messages: Iterable[Message]) -> bytes:
+    """Several as one request."""
+    return b"[" + b",".join(message.body() for message in messages) + b"]"
+
+
+def check_text(name: str, value: Optional[str]) -> None:
+    try:
+        good = value is None or 1 <= len(value.encode("utf-8")) <= KEY_BYTES_MAX
+    except (AttributeError, UnicodeEncodeError):
+        good = False
+    if not good:
+        raise InvalidData(f"{name} must be a string of 1 to {KEY_BYTES_MAX} bytes, not {value!r:.80}")
+
+
+def check_data(data: Any, raw: bool) -> bytes:
+    """The data's JSON; a mistake shows where it was made, not when the transaction commits."""
+    if not isinstance(raw, bool):
+        raise InvalidData(f"raw must be True or False, not {raw!r:.80}")
     if raw and not isinstance(data, str):
         raise InvalidData(f"raw=True sends a string's own characters: data must be a string, not {type(data).__name__}")
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
-        raise InvalidData(f"ttl must be a number of whole seconds from 1, not {ttl!r}")
-    for name, value in (("key", key), ("replace", replace)):
-        if value is not None and (not isinstance(value, str) or not 1 <= len(value.encode("utf-8", "replace")) <= KEY_BYTES_MAX):
-            raise InvalidData(f"{name} must be a string of 1 to {KEY_BYTES_MAX} bytes, not {value!r:.80}")
+    text = encode(data)
+    if too_deep(text, DATA_DEPTH_MAX):
+        raise InvalidData(f"the data is nested deeper than {DATA_DEPTH_MAX} levels")
+    size, most = len(data.encode("utf-8")) if raw else len(text), int(sse_settings.MAX_MESSAGE_SIZE)
+    if size > most:
+        raise MessageTooLarge(
+            f"the data is {size} bytes {'long' if raw else 'of JSON'}, more than SSE_MAX_MESSAGE_SIZE, {most} "
+            "(what httpd's SSEMaxMessageSize says); send a reference and let the page fetch the rest",
+            413,
+        )
+    return text
+
+
+def make_message(event: str, data: Any = None, *, users: Any = None, groups: Any = None, raw: bool = False, **options: Any) -> Message:
+    """Validates; InvalidEvent, InvalidData, UnknownUser or UnknownGroup name what is wrong. ``options``: other fields of Message."""
+    ttl = options.get("ttl")
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or not 1 <= ttl <= TTL_MAX):
+        raise InvalidData(f"ttl must be a whole number of seconds from 1 to {TTL_MAX} (366 days), not {ttl!r:.80}")
+    for name in ("key", "replace"):
+        check_text(name, options.get(name))
+    if options.get("key", "") is None:
+        del options["key"]  # it gets one of its own, for repeats of the request
     message = Message(
         event=check_event(event),
         data=data,
         users=None if users is None else list(dict.fromkeys(user_id(u) for u in as_list(users))),
         groups=None if groups is None else list(dict.fromkeys(group_name(g) for g in as_list(groups))),
-        ttl=ttl,
         raw=raw,
-        replace=replace,
-        everyone=everyone,
-        **({} if key is None else {"key": key}),
+        text=check_data(data, raw),
+        **options,
     )
-    encode(message.data)  # a mistake shows where it was made, not when the transaction commits
+    if len(message.users or ()) + len(message.groups or ()) > ADDRESSEES_MAX:
+        raise InvalidData(f"more than {ADDRESSEES_MAX} addressees in one message: publish to a group, or to an event they subscribe to")
     return message
 
 
@@ -181,8 +206,15 @@ def publish(
 def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
     """Publishes several in one request, all or none: each item has the arguments of ``publish`` by name. Returns their ids."""
     items = list(messages)
-    if any("everyone" in item for item in items):
-        raise InvalidData("a broadcast cannot be one of several: call Events.broadcast")
+    for index, item in enumerate(items):
+        if "everyone" in item:
+            raise InvalidData("a broadcast cannot be one of several: call Events.broadcast")
+        unknown = [name for name in item if name not in MEMBERS]
+        if unknown or "event" not in item:
+            words = f"{', '.join(map(repr, unknown))} not known" if unknown else "no event"
+            raise InvalidData(f"message {index}: {words}; each has event and any of {', '.join(MEMBERS[1:])}")
+    if len(items) > BATCH_ITEMS_MAX:
+        raise MessageTooLarge(f"{len(items)} messages are more than one request takes, {BATCH_ITEMS_MAX}", 413)
     return publish_now([make_message(**item) for item in items], on_commit, using)
 
 

@@ -6,7 +6,7 @@ The rules are the server's own, checked here too so that a mistake is named wher
 
 import hashlib
 import unicodedata
-from typing import Any, Iterable, List, Union
+from typing import Any, Iterable, List, Optional, Union
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -15,37 +15,57 @@ from django.db.models import Model
 from .exceptions import InvalidEvent, UnknownGroup, UnknownUser
 
 EVENT_BYTES_MAX = 255
+USER_BYTES_MAX = 255
 GROUP_BYTES_MAX = 640
+
+
+def name_problem(name: str, most: int) -> Optional[str]:
+    """What the server would say of a user's or a group's name; None if it is good."""
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return "has a lone surrogate, which is not valid Unicode"
+    if not size:
+        return f"is empty; a name of 1 to {most} bytes is needed"
+    if size > most:
+        return f"is longer than {most} bytes"
+    if any(unicodedata.category(c) == "Cc" for c in name):
+        return "has a control character; only printable characters are allowed"
+    return None
+
+
+def event_problem(name: str) -> Optional[str]:
+    """What the server would say of an event's name; None if it is good."""
+    problem = name_problem(name, EVENT_BYTES_MAX)
+    if problem:
+        return problem
+    if " " in name:
+        return "has a space; spaces separate names, use ':', '-' or '_' inside one"
+    if name in ("open", "error"):
+        return 'is reserved: "open" and "error" are EventSource\'s own events'
+    if name.startswith("stream-"):
+        return 'is reserved: names that begin with "stream-" are the server\'s own'
+    if "*" in name:
+        return "has a '*', which is only allowed in patterns"
+    return None
+
+
+def shown(name: str) -> str:
+    """A name in an error message: not a whole page of it."""
+    return repr(name if len(name) <= 60 else name[:60] + "…")
 
 
 def check_event(name: Any) -> str:
     """Returns the name; raises InvalidEvent with a sentence that says what is wrong with it."""
     if not isinstance(name, str):
-        name_type = type(name).__name__
         # Lazy translations and the like are strings to everybody but isinstance.
-        if not hasattr(name, "__html__") and not name_type == "__proxy__":
-            raise InvalidEvent(f"an event name must be a string, not {name_type}")
+        if not hasattr(name, "__html__") and type(name).__name__ != "__proxy__":
+            raise InvalidEvent(f"an event name must be a string, not {type(name).__name__}")
         name = str(name)
-    problem = None
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise InvalidEvent(f"event name {name!r} is not valid Unicode (a lone surrogate)") from None
-    if size == 0:
-        problem = "is empty"
-    elif size > EVENT_BYTES_MAX:
-        problem = f"is longer than {EVENT_BYTES_MAX} bytes"
-    elif " " in name:
-        problem = "has a space (it separates names)"
-    elif "*" in name:
-        problem = "has a '*' (it is kept for patterns)"
-    elif any(unicodedata.category(c) == "Cc" for c in name):
-        problem = "has a control character"
-    elif name in ("open", "error") or name.startswith("stream-"):
-        problem = "is one of the server's own"
+    problem = event_problem(name)
     if problem:
-        raise InvalidEvent(f"event name {name!r} {problem}")
-    return name
+        raise InvalidEvent(f"event name {shown(name)} {problem}")
+    return str(name)
 
 
 def split_events(events: Union[str, Iterable[str]], *more: str) -> List[str]:
@@ -75,22 +95,25 @@ def user_id(user: Any) -> str:
     if user is None or isinstance(user, (bool, bytes)):
         raise UnknownUser(f"{user!r} is neither a user nor a primary key")
     try:
-        return str(model._meta.pk.to_python(user))
+        found = str(model._meta.pk.to_python(user))
     except (ValidationError, TypeError, ValueError):
-        raise UnknownUser(f"{user!r} cannot be a primary key of {model.__name__}") from None
+        raise UnknownUser(
+            f"{user!r:.80} cannot be a primary key of {model.__name__} (give the user or its primary key, not its name)"
+        ) from None
+    problem = name_problem(found, USER_BYTES_MAX)
+    if problem:
+        raise UnknownUser(f"user {shown(found)} {problem}")
+    return found
 
 
 def group_name(group: Any) -> str:
     """A group, saved or not, or its name."""
     name = getattr(group, "name", group)
     if not isinstance(name, str):
-        raise UnknownGroup(f"{group!r} is neither a group nor a group's name")
-    if not name:
-        raise UnknownGroup("a group without a name")
-    if len(name.encode("utf-8", "replace")) > GROUP_BYTES_MAX:
-        raise UnknownGroup(f"group name {name[:40]!r}… is longer than {GROUP_BYTES_MAX} bytes")
-    if any(unicodedata.category(c) == "Cc" for c in name):
-        raise UnknownGroup(f"group name {name!r} has a control character")
+        raise UnknownGroup(f"{group!r:.80} is neither a group nor a group's name")
+    problem = name_problem(name, GROUP_BYTES_MAX)
+    if problem:
+        raise UnknownGroup(f"group name {shown(name)} {problem}")
     return name
 
 

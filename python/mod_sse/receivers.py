@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
-from .events import Message, batch
+from .events import Message, batch, bodies
 from .signals import event_published
 from .transport import call
 
@@ -27,7 +27,7 @@ def deliver(sender: Any, message: Message, **kwargs: Any) -> Optional[str]:
 def deliver_all(messages: List[Message]) -> List[str]:
     if not messages:
         return []
-    return list(call("POST", "/publish", [message.body() for message in messages]).body.get("ids") or [])
+    return list(call("POST", "/publish", bodies(messages)).body.get("ids") or [])
 
 
 def connect_transport() -> None:

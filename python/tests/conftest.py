@@ -65,7 +65,7 @@ for name in ("stage", "make_httpd", "httpd", "make_shared_httpd", "make_browser"
     globals()[name] = getattr(server_fixtures, name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def site_state():
     return STATE
 

@@ -218,7 +218,7 @@ def test_stored_subscriptions(live, settings_override):
 
 
 def test_refusals_say_why(live, settings_override):
-    with pytest.raises(MessageTooLarge, match="413"):
+    with pytest.raises(MessageTooLarge, match="300002 bytes of JSON, more than SSE_MAX_MESSAGE_SIZE"):
         Events.publish("e", "x" * 300_000)
     with pytest.raises(RequestRefused, match="limit"):
         call("GET", "/presence/users", query={"limit": "many"})

@@ -115,4 +115,4 @@ class Eventstream(EventsTestMixin, TestCase):
                 send_event("room", "message", {}, **wrong)
         with self.assertRaises(InvalidEvent):
             send_event(7, "message", {})
-        json.dumps([message.body() for message in self.published])
+        self.assertEqual(json.loads(self.published[0].body())["event"], "room_1")

@@ -6,11 +6,14 @@ durability and more than one process are httpd's. Any thread may call it; one lo
 """
 
 import json
+import math
 import queue
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+
+from ..transport.rules import Item
 
 HISTORY = 1000
 RETRY_MS = 1000
@@ -21,7 +24,12 @@ Owner = Tuple[str, str]
 class Kept(NamedTuple):
     number: int
     text: str
-    message: Dict[str, Any]
+    item: Item
+    expires: float
+
+
+def addressees(item: Item) -> Tuple[str, ...]:
+    return tuple(item.channels)
 
 
 class Stream:
@@ -49,7 +57,8 @@ class DevHub:
         self.instance = f"{int(self.began):x}"
         self.number = 0
         self.history: Deque[Kept] = deque(maxlen=HISTORY)
-        self.keys: Dict[str, Tuple[str, Dict[str, Any]]] = {}
+        # (key, addressees) → id and content
+        self.keys: Dict[Tuple[str, Tuple[str, ...]], Tuple[str, Item]] = {}
         # owner → event → sessions it is tied to; "" stands for "until removed"
         self.subscriptions: Dict[Owner, Dict[str, Set[str]]] = {}
         self.members: Dict[str, Set[str]] = {}
@@ -78,8 +87,9 @@ class DevHub:
             if reset:
                 text += frame("stream-reset", json.dumps({"reason": reset, "events": None}), self.identity(position))
             stream.frames.put(text)
+            now = time.time()
             for kept in self.history:
-                if kept.number > position and self.carries(stream, kept.message):
+                if kept.number > position and kept.expires > now and self.carries(stream, kept.item):
                     stream.frames.put(kept.text)
             self.streams.add(stream)
         if came:
@@ -118,37 +128,49 @@ class DevHub:
     def is_online(self, user: str) -> bool:
         return any(stream.user == user for stream in self.streams)
 
-    def carries(self, stream: Stream, message: Dict[str, Any]) -> bool:
-        if message["everyone"]:
-            return True
-        users, groups = message.get("users"), message.get("groups")
-        if users is not None or groups is not None:
-            return bool(stream.user) and (stream.user in (users or ()) or bool(stream.groups.intersection(groups or ())))
-        event = message["event"]
+    def carries(self, stream: Stream, item: Item) -> bool:
+        for channel in item.channels:
+            kind, _, name = channel.partition(":")
+            if kind == "b" or kind == "u" and name == stream.user or kind == "g" and name in stream.groups:
+                return True
+            if kind == "e" and self.follows(stream, name):
+                return True
+        return False
+
+    def follows(self, stream: Stream, event: str) -> bool:
         owners = [("user", stream.user)] + [("group", name) for name in stream.groups]
         return event in stream.names or any(event in self.subscriptions.get(owner, {}) for owner in owners)
 
     # ---- what the admin handler does -----------------------------------------------------------------------------------
 
-    def publish(self, body: Dict[str, Any], everyone: bool) -> Tuple[int, Dict[str, Any]]:
-        message = {name: value for name, value in body.items() if name != "key"}
-        message["everyone"] = everyone
-        key = body.get("key")
+    def publish(self, items: List[Item]) -> Union[List[str], int]:
+        """The ids; or, with nothing published, the index of a message whose key was used with another content."""
         with self.lock:
-            if key is not None and key in self.keys:
-                known, same = self.keys[key]
-                return (200, {"id": known}) if same == message else (409, {"title": "this key was used with other content"})
-            self.number += 1
-            identity = self.identity(self.number)
-            if key is not None:
-                self.keys[key] = (identity, message)
-            data = body["data"] if body.get("raw") else json.dumps(body.get("data"), ensure_ascii=False, separators=(",", ":"))
-            text = frame(body["event"], data, identity)
-            self.history.append(Kept(self.number, text, message))
-            for stream in self.streams:
-                if self.carries(stream, message):
-                    stream.frames.put(text)
-        return 200, {"id": identity}
+            fresh: Dict[Tuple[str, Tuple[str, ...]], Item] = {}
+            for index, item in enumerate(items):
+                name = (item.key, addressees(item))
+                if item.key and self.keys.get(name, ("", fresh.setdefault(name, item)))[1] != item:
+                    return index
+            return [self.publish_one(item) for item in items]
+
+    def publish_one(self, item: Item) -> str:
+        name = (item.key, addressees(item))
+        if item.key and name in self.keys:
+            return self.keys[name][0]
+        self.number += 1
+        identity = self.identity(self.number)
+        if item.key:
+            self.keys[name] = (identity, item)
+        if item.replace:
+            same = (item.event, item.replace, addressees(item))
+            for kept in [kept for kept in self.history if (kept.item.event, kept.item.replace, addressees(kept.item)) == same]:
+                self.history.remove(kept)
+        text = frame(item.event, item.data, identity)
+        self.history.append(Kept(self.number, text, item, time.time() + item.ttl if item.ttl else math.inf))
+        for stream in self.streams:
+            if self.carries(stream, item):
+                stream.frames.put(text)
+        return identity
 
     def subscribe(self, body: Dict[str, Any], add: bool) -> Tuple[int, Dict[str, Any]]:
         owner = ("user", body["user"]) if "user" in body else ("group", body["group"])
@@ -191,12 +213,8 @@ class DevHub:
             return sorted({s.user for s in self.streams if s.user and (name is None or name in s.groups)})
 
     def handle(self, method: str, path: str, query: Dict[str, str], body: Any) -> Tuple[int, Dict[str, Any]]:
-        """One admin request: status and answer."""
+        """One admin request other than a publish: status and answer."""
         name = query.get("name", "")
-        if (method, path) == ("POST", "/publish") and isinstance(body, list):
-            return 200, {"ids": [self.publish(item, False)[1]["id"] for item in body]}
-        if (method, path) in (("POST", "/publish"), ("POST", "/broadcast")):
-            return self.publish(body, path == "/broadcast")
         if (method, path) in (("POST", "/subscribe"), ("POST", "/unsubscribe")):
             return self.subscribe(body, path == "/subscribe")
         if (method, path) == ("GET", "/subscriptions"):

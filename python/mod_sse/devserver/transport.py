@@ -3,13 +3,15 @@
 
 import json
 import threading
-from typing import Any, Optional
+from typing import Optional
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.contrib.auth import get_user_model
 
+from ..conf import sse_settings
 from ..signals import user_offline, user_online
 from ..transport.base import Answer, Transport
+from ..transport.rules import key_conflict, read
 from .hub import DevHub
 
 _lock = threading.Lock()
@@ -50,6 +52,16 @@ class DevTransport(Transport):
                 query["name"] = unquote(path[len(prefix) :])
                 path = prefix[:-1]
                 break
-        given: Any = json.loads(body) if body else {}
-        status, answer = self.hub.handle(method, path, query, given)
+        if body and path in ("/publish", "/broadcast"):
+            return self.publish(body, path == "/broadcast")
+        status, answer = self.hub.handle(method, path, query, json.loads(body) if body else {})
         return Answer(status, {}, answer)
+
+    def publish(self, body: bytes, everyone: bool) -> Answer:
+        single, items = read(body, everyone, int(sse_settings.MAX_MESSAGE_SIZE))
+        if isinstance(items, Answer):
+            return items
+        ids = self.hub.publish(items)
+        if isinstance(ids, int):
+            return key_conflict(None if single else ids)
+        return Answer(200, {}, {"id": ids[0]} if single else {"ids": ids})

@@ -7,7 +7,7 @@ and survive a fork: connections belong to a thread and a process.
 
 import threading
 import time
-from typing import Any, List, Mapping, Optional
+from typing import Any, List, Optional
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 
 from ..conf import sse_settings
 from ..exceptions import SSEError, Unavailable
-from .base import Answer, Transport, logger
+from .base import Answer, Query, Transport, logger
 
 __all__ = ["Answer", "Transport", "call", "call_quietly", "get_transport", "override_transport", "pages"]
 
@@ -89,14 +89,7 @@ def _setting_changed(*, setting: str, **kwargs: Any) -> None:
 setting_changed.connect(_setting_changed, dispatch_uid="mod_sse.transport")
 
 
-def call(
-    method: str,
-    path: str,
-    body: Any = None,
-    *,
-    query: Optional[Mapping[str, Any]] = None,
-    timeout: Optional[float] = None,
-) -> Answer:
+def call(method: str, path: str, body: Any = None, *, query: Query = None, timeout: Optional[float] = None) -> Answer:
     """One admin request. Raises what ``exceptions.py`` lists; every answer returned is a 2xx."""
     return get_transport().call(method, path, body, query=query, timeout=timeout)
 
@@ -107,7 +100,7 @@ HURRY_TIMEOUT = 0.2
 _hurry_until = 0.0
 
 
-def call_quietly(what: str, method: str, path: str, body: Any = None, *, query: Optional[Mapping[str, Any]] = None) -> Optional[Answer]:
+def call_quietly(what: str, method: str, path: str, body: Any = None, *, query: Query = None) -> Optional[Answer]:
     """For what follows from something Django has already done (a logout, a deleted row): a failure is logged, never raised."""
     global _hurry_until
     now = time.monotonic()
@@ -121,7 +114,7 @@ def call_quietly(what: str, method: str, path: str, body: Any = None, *, query: 
     return None
 
 
-def pages(path: str, member: str, query: Optional[Mapping[str, Any]] = None) -> List[Any]:
+def pages(path: str, member: str, query: Query = None) -> List[Any]:
     """Every item of a list that the server gives in pages."""
     found: List[Any] = []
     asked = dict(query or {})

@@ -26,6 +26,10 @@ PAUSE_MAX = 1.0
 _PLAIN_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.~-]+")
 
 
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+Query = Optional[Mapping[str, Any]]
+
+
 class Answer(NamedTuple):
     status: int
     headers: Dict[str, str]
@@ -50,7 +54,26 @@ def encode(body: Any) -> bytes:
         raise InvalidData("the data holds a lone surrogate, which is not valid Unicode") from None
 
 
-def target(path: str, query: Optional[Mapping[str, Any]]) -> str:
+_brackets = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+
+
+def too_deep(text: bytes, most: int) -> Optional[int]:
+    """The byte at which brackets nest deeper than ``most``; None if nowhere."""
+    if text.count(b"[") + text.count(b"{") <= most:
+        return None
+    depth = 0
+    for found in _brackets.finditer(text):
+        token = found.group()
+        if token in (b"[", b"{"):
+            depth += 1
+            if depth > most:
+                return found.start()
+        elif token in (b"]", b"}"):
+            depth -= 1
+    return None
+
+
+def target(path: str, query: Query) -> str:
     """``/groups`` + ``{"name": "a/b"}`` → ``/groups?name=a%2Fb``; a plain name becomes a path segment."""
     asked = {k: v for k, v in (query or {}).items() if v is not None}
     name = asked.get("name")
@@ -92,16 +115,11 @@ class Transport:
     def close(self) -> None:
         """Closes the calling thread's connection."""
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: Optional[Mapping[str, Any]] = None,
-        timeout: Optional[float] = None,
-    ) -> Answer:
-        payload = None if body is None else encode(body)
+    def call(self, method: str, path: str, body: Any = None, *, query: Query = None, timeout: Optional[float] = None) -> Answer:
+        """``body``: what shall be written as JSON, or bytes that are JSON already."""
+        payload = body if body is None or isinstance(body, bytes) else encode(body)
+        if payload is not None and len(payload) > BATCH_BYTES_MAX:
+            raise MessageTooLarge(f"{method} {path}: {len(payload)} bytes are more than one request takes, {BATCH_BYTES_MAX} (16 MiB)", 413)
         where = target(path, query)
         limit = float(sse_settings.TIMEOUT if timeout is None else timeout)
         deadline = time.monotonic() + limit

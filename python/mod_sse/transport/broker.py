@@ -2,12 +2,12 @@
 """``SSE_BROKER``: publishes go straight to Redis, by the script that the hub itself runs (``mod_sse/lua``); everything else
 goes to the admin handler as before.
 
-A publish then needs neither httpd nor a hub. What the hub would have looked up is the caller's: ``SSE_BROKER_HISTORY`` must say
-what ``SSEHistory`` says. Needs redis-py.
+A publish then needs neither httpd nor a hub. It is held to the hub's own rules (``rules.py``). What httpd's configuration says is
+repeated in settings: ``SSE_BROKER_HISTORY`` and ``SSE_MAX_MESSAGE_SIZE`` must say what ``SSEHistory`` and ``SSEMaxMessageSize``
+say. Needs redis-py.
 """
 
 import hashlib
-import json
 import re
 import secrets
 import threading
@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..conf import sse_settings
+from ..conf import REALM, REALM_WORDS, sse_settings
 from .base import Answer, Lost, Transport
+from .rules import key_conflict, problem, read
 
 LUA = Path(__file__).resolve().parent.parent / "lua"
 SCHEMES = ("redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster")
@@ -162,36 +163,27 @@ class BrokerTransport(Transport):
     def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
         if method != "POST" or target not in ("/publish", "/broadcast") or body is None:
             return self.admin.exchange(method, target, body, timeout)
-        given = json.loads(body)
-        items = given if isinstance(given, list) else [given]
+        if not REALM.fullmatch(str(sse_settings.REALM)):
+            return problem(400, f"SSE_REALM must be {REALM_WORDS}")
+        single, items = read(body, target == "/broadcast", int(sse_settings.MAX_MESSAGE_SIZE))
+        if isinstance(items, Answer):
+            return items
+        if not items:
+            return Answer(200, {}, {"ids": []})
         count, seconds = sse_settings.BROKER_HISTORY
         arguments: List[Any] = [secrets.token_hex(7) + "01", count, seconds, "p", "python", len(items)]
         for item in items:
-            arguments += _item(item, target == "/broadcast")
+            arguments += [item.event, item.data, int(item.raw), item.ttl, item.key, item.replace, len(item.channels), *item.channels]
         try:
             found, replicas = self._run(arguments)
         except (self.redis.exceptions.ConnectionError, self.redis.exceptions.TimeoutError) as err:
             raise Lost(str(err)) from None
         except self.redis.exceptions.RedisError as err:
-            return Answer(503, {}, {"title": "the broker refuses", "detail": str(err)})
+            return problem(503, f"the broker refuses: {err}")
         epoch = found[0].decode()
         if found[3] == b"clash":
-            detail = "the key was used before with other content"
-            return Answer(409, {}, {"title": "Conflict", "status": 409, "detail": detail, "errors": [{"index": int(found[4]) - 1, "detail": detail}]})
+            return key_conflict(None if single else int(found[4]) - 1)
         if replicas < self.url.wait:
-            return Answer(503, {}, {"title": "too few replicas have the message"})
+            return problem(503, "too few replicas have the message")
         ids = ["%x-%d" % (int(epoch, 16), number) for number in found[4][::2]]
-        return Answer(200, {}, {"ids": ids} if isinstance(given, list) else {"id": ids[0]})
-
-
-def _item(item: Dict[str, Any], everyone: bool) -> List[Any]:
-    """A message as lua/publish.lua takes it."""
-    raw = bool(item.get("raw"))
-    data = item["data"] if raw else json.dumps(item.get("data"), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if everyone:
-        channels = ["b:"]
-    elif "users" in item or "groups" in item:
-        channels = [f"u:{user}" for user in item.get("users") or ()] + [f"g:{group}" for group in item.get("groups") or ()]
-    else:
-        channels = [f"e:{item['event']}"]
-    return [item["event"], data, int(raw), item.get("ttl") or 0, item.get("key") or "", item.get("replace") or "", len(channels), *channels]
+        return Answer(200, {}, {"id": ids[0]} if single else {"ids": ids})

@@ -79,7 +79,8 @@ class SocketTransport(Transport):
     def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
         line = self.head(method, target)
         if body is not None:
-            line = line[:-1] + b',"body":' + body + b"}"
+            # In JSON a line break can only stand between tokens; here it would end the request.
+            line = line[:-1] + b',"body":' + body.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
         connection = getattr(self.local, "connection", None)
         self.local.connection = None
         try:
