@@ -24,7 +24,7 @@ int64_t sse_local_now_ms(void)
 void sse_local_give_back_post(sse_local_t *l, sse_job_t *list)
 {
     sse_jobq_push(&l->to_loop, list);
-    uv_async_send(&l->wake);
+    sse_wakeup_post(&l->wake);
 }
 
 /* ---- sending ---- */
@@ -159,9 +159,9 @@ static void come_back(sse_local_t *l, sse_job_t *job)
 
 /* ---- the end ---- */
 
-static void closed(uv_handle_t *handle)
+static void closed(void *owner)
 {
-    sse_local_t *l = handle->data;
+    sse_local_t *l = owner;
     if (--l->handles)
         return;
     sse_done_fn done = l->stopped;
@@ -176,17 +176,22 @@ static void closed(uv_handle_t *handle)
         done(baton, APR_SUCCESS);
 }
 
+static void handle_closed(uv_handle_t *handle)
+{
+    closed(handle->data);
+}
+
 static void close_handles(sse_local_t *l)
 {
     l->handles = 3;
-    uv_close((uv_handle_t *)&l->wake, closed);
-    uv_close((uv_handle_t *)&l->flush, closed);
-    uv_close((uv_handle_t *)&l->tick, closed);
+    sse_wakeup_close(&l->wake, closed);
+    uv_close((uv_handle_t *)&l->flush, handle_closed);
+    uv_close((uv_handle_t *)&l->tick, handle_closed);
 }
 
-static void on_wake(uv_async_t *handle)
+static void on_wake(void *owner)
 {
-    sse_local_t *l = handle->data;
+    sse_local_t *l = owner;
     if (!l->joined && atomic_load(&l->ended)) {
         pthread_join(l->writer, NULL);
         l->joined = true;
@@ -206,8 +211,8 @@ static void on_wake(uv_async_t *handle)
     }
     bool more = sse_local_history_answer(l, HISTORIES_PER_TURN);
     if (more || l->incoming)
-        uv_async_send(&l->wake);
-    else if (l->joined && !uv_is_closing((uv_handle_t *)&l->wake))
+        sse_wakeup_post(&l->wake);
+    else if (l->joined && !sse_wakeup_closing(&l->wake))
         close_handles(l);
 }
 
@@ -229,7 +234,7 @@ void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton)
     atomic_store(&l->hurry, true);
     /* The writer carries out what waits, then closes the reader's queue in turn. */
     sse_jobq_close(&l->to_writer);
-    uv_async_send(&l->wake);
+    sse_wakeup_post(&l->wake);
 }
 
 /* ---- the beginning ---- */
@@ -256,10 +261,11 @@ apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
     l->incoming_tail = &l->incoming;
     l->ready_tail = &l->ready;
     sse_window_init(&l->window, l->store_conf.history_count, l->store_conf.history_seconds);
-    uv_async_init(env->loop, &l->wake, on_wake);
+    if (sse_wakeup_init(&l->wake, env->loop, on_wake, l) != APR_SUCCESS)
+        abort(); /* out of descriptors before the first stream */
     uv_prepare_init(env->loop, &l->flush);
     uv_timer_init(env->loop, &l->tick);
-    l->wake.data = l->flush.data = l->tick.data = l;
+    l->flush.data = l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
     if (pthread_create(&l->reader, NULL, sse_local_reader, l) != 0 ||
         pthread_create(&l->writer, NULL, sse_local_writer, l) != 0)

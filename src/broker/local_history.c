@@ -35,7 +35,7 @@ void sse_local_history_submit(sse_local_t *l, sse_job_t *job)
     job->next = NULL;
     *l->ready_tail = job;
     l->ready_tail = &job->next;
-    uv_async_send(&l->wake);
+    sse_wakeup_post(&l->wake);
 }
 
 void sse_local_history_fail(sse_job_t *job, apr_status_t status)

@@ -3,7 +3,7 @@
  *
  *   control loop --to_writer--> writer --to_reader--> reader
  *        ^  \________________________________________/   |
- *        +----------- to_loop, uv_async_send ------------+
+ *        +----------- to_loop, sse_wakeup_post ----------+
  *
  * Calls made in one turn of the loop go to the writer together, which makes one transaction of all
  * that waits. */
@@ -13,6 +13,7 @@
 #include "broker/disk.h"
 #include "broker/local_job.h"
 #include "broker/local_window.h"
+#include "broker/wakeup.h"
 
 /* Memory of the newest messages; while the reader is at work the floor waits for it up to the
  * second number. */
@@ -30,7 +31,7 @@ typedef struct sse_local_t {
     sse_jobq_t to_writer;
     sse_jobq_t to_reader;
     sse_jobq_t to_loop;
-    uv_async_t wake;        /* uv_async_send is what other threads may call */
+    sse_wakeup_t wake;
     atomic_uint generation; /* of the database file: the reader opens it anew when it changes */
     atomic_bool hurry;      /* stopping: no waiting for locks and disks */
     atomic_bool suspect;    /* the reader met damage: the writer looks */

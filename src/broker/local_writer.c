@@ -438,6 +438,6 @@ void *sse_local_writer(void *baton)
     if (w->lock_fd >= 0)
         close(w->lock_fd);
     atomic_store(&w->l->ended, true);
-    uv_async_send(&w->l->wake);
+    sse_wakeup_post(&w->l->wake);
     return NULL;
 }

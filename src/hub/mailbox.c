@@ -21,9 +21,9 @@ void sse_mailbox_drain(sse_mailbox_t *m)
         m->after(m->owner);
 }
 
-static void on_async(uv_async_t *async)
+static void on_woken(void *owner)
 {
-    sse_mailbox_drain(async->data);
+    sse_mailbox_drain(owner);
 }
 
 apr_status_t sse_mailbox_init(sse_mailbox_t *m, uv_loop_t *loop, sse_letter_fn handle,
@@ -36,12 +36,10 @@ apr_status_t sse_mailbox_init(sse_mailbox_t *m, uv_loop_t *loop, sse_letter_fn h
     m->owner = owner;
     if (uv_mutex_init(&m->lock))
         return APR_EGENERAL;
-    if (uv_async_init(loop, &m->async, on_async)) {
+    apr_status_t rv = sse_wakeup_init(&m->wakeup, loop, on_woken, m);
+    if (rv != APR_SUCCESS)
         uv_mutex_destroy(&m->lock);
-        return APR_EGENERAL;
-    }
-    m->async.data = m;
-    return APR_SUCCESS;
+    return rv;
 }
 
 void sse_mailbox_post(sse_mailbox_t *m, sse_letter_t *letter)
@@ -53,17 +51,17 @@ void sse_mailbox_post(sse_mailbox_t *m, sse_letter_t *letter)
     m->tail = &letter->next;
     uv_mutex_unlock(&m->lock);
     if (was_empty)
-        uv_async_send(&m->async);
+        sse_wakeup_post(&m->wakeup);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    sse_mailbox_t *m = handle->data;
+    sse_mailbox_t *m = owner;
     uv_mutex_destroy(&m->lock);
 }
 
 void sse_mailbox_close(sse_mailbox_t *m)
 {
     sse_mailbox_drain(m);
-    uv_close((uv_handle_t *)&m->async, on_closed);
+    sse_wakeup_close(&m->wakeup, on_closed);
 }

@@ -4,8 +4,8 @@
 #ifndef SSE_MAILBOX_H
 #define SSE_MAILBOX_H
 
+#include "broker/wakeup.h"
 #include "core/base.h"
-#include <uv.h>
 
 /* First member of every letter; the owner's handler frees the letter. */
 typedef struct sse_letter_t {
@@ -15,7 +15,7 @@ typedef struct sse_letter_t {
 typedef void (*sse_letter_fn)(void *owner, sse_letter_t *letter);
 
 typedef struct sse_mailbox_t {
-    uv_async_t async;
+    sse_wakeup_t wakeup;
     uv_mutex_t lock;
     sse_letter_t *head, **tail;
     sse_letter_fn handle;
