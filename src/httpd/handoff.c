@@ -133,10 +133,13 @@ int sse_handoff_send_unavailable(request_rec *r)
     return rc;
 }
 
-/* The head is out, but the hub did not take the socket: the client is told within the stream. */
-static int hub_went_away(request_rec *r, apr_status_t why)
+/* The head is out, but there is no way to the hub: the place is given back, and the client is told
+ * within the stream. */
+static int give_up(request_rec *r, sse_answer_t *answer, uint64_t ticket, apr_status_t why)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, why, r, "the hub went away before the hand-off");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, why, r, "the stream could not be given to the hub");
+    sse_hublink_release(answer, ticket);
+    sse_hublink_done(answer);
     sse_buf_t body = {0};
     uint32_t ms;
     render_unavailable(&body, &ms);
@@ -178,7 +181,7 @@ static bool give_socket(request_rec *r, sse_answer_t *answer, uint64_t ticket, s
     if (hand)
         sse_crypto_wipe(packed, sizeof(packed));
     if (rv != APR_SUCCESS) {
-        *out_rc = hub_went_away(r, rv);
+        *out_rc = give_up(r, answer, ticket, rv);
         return true;
     }
     /* From here on the socket is the hub's: httpd must not write to it nor shut it down, whatever
@@ -194,7 +197,7 @@ static int relay(request_rec *r, sse_answer_t *answer, uint64_t ticket)
 {
     int rc;
     apr_status_t rv = sse_relay_start(r, answer, ticket, &rc);
-    return rv == APR_SUCCESS ? rc : hub_went_away(r, rv);
+    return rv == APR_SUCCESS ? rc : give_up(r, answer, ticket, rv);
 }
 
 static int park(request_rec *r, sse_answer_t *answer, uint64_t ticket)
@@ -203,11 +206,16 @@ static int park(request_rec *r, sse_answer_t *answer, uint64_t ticket)
     const sse_wire_attach_t attach = {.ticket = ticket, .carriage = SSE_CARRIED_PARKED};
     apr_status_t rv = sse_socketpair_open(pair);
     if (rv != APR_SUCCESS)
-        return hub_went_away(r, rv);
+        return give_up(r, answer, ticket, rv);
     rv = sse_hublink_attach(answer, &attach, pair[1]);
     close(pair[1]);
-    sse_hublink_done(answer);
-    int rc = rv == APR_SUCCESS ? sse_park_pump(r, pair[0]) : hub_went_away(r, rv);
+    int rc;
+    if (rv == APR_SUCCESS) {
+        sse_hublink_done(answer);
+        rc = sse_park_pump(r, pair[0]);
+    } else {
+        rc = give_up(r, answer, ticket, rv);
+    }
     close(pair[0]);
     return rc;
 }

@@ -166,6 +166,7 @@ apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool 
             if (rv == APR_SUCCESS) {
                 note_answer(true);
                 out->channel = channel;
+                out->broken = false;
                 return APR_SUCCESS;
             }
             close_channel(channel);
@@ -184,14 +185,17 @@ apr_status_t sse_hublink_attach(sse_answer_t *answer, const sse_wire_attach_t *a
 {
     sse_wire_msg_t msg = {.type = SSE_WIRE_ATTACH, .u.attach = *attach};
     msg.id = ++answer->channel->last_id;
-    return sse_wire_send(answer->channel->fd, &msg, fd, SSE_HUBLINK_RESERVE_MS);
+    apr_status_t rv = sse_wire_send(answer->channel->fd, &msg, fd, SSE_HUBLINK_RESERVE_MS);
+    answer->broken = rv != APR_SUCCESS;
+    return rv;
 }
 
 void sse_hublink_release(sse_answer_t *answer, uint64_t ticket)
 {
     sse_wire_msg_t msg = {.type = SSE_WIRE_RELEASE, .u.release.ticket = ticket};
     msg.id = ++answer->channel->last_id;
-    (void)sse_wire_send(answer->channel->fd, &msg, -1, 0);
+    answer->broken =
+        answer->broken || sse_wire_send(answer->channel->fd, &msg, -1, 0) != APR_SUCCESS;
 }
 
 void sse_hublink_done(sse_answer_t *answer)
@@ -199,6 +203,9 @@ void sse_hublink_done(sse_answer_t *answer)
     if (!answer->channel)
         return;
     sse_wire_in_clear(&answer->in);
-    put_idle(answer->channel);
+    if (answer->broken)
+        close_channel(answer->channel);
+    else
+        put_idle(answer->channel);
     answer->channel = NULL;
 }

@@ -14,6 +14,7 @@ typedef struct sse_channel_t sse_channel_t;
 typedef struct sse_answer_t {
     sse_wire_in_t in;       /* the reply; its strings live until sse_hublink_done */
     sse_channel_t *channel; /* for attach and release */
+    bool broken;            /* a message could not be sent: the channel serves no other request */
 } sse_answer_t;
 
 /* How long a worker waits for the hub. */
@@ -31,9 +32,9 @@ apr_status_t sse_hublink_call(sse_wire_msg_t *req, sse_wire_type_t wanted, bool 
                               int timeout_ms, sse_answer_t *out);
 
 /* Hands a descriptor over: success is the point after which it, and what it leads to, is the hub's.
- * On failure the hub has got nothing. */
+ * On failure the hub has got nothing, and the ticket is still to be released. */
 apr_status_t sse_hublink_attach(sse_answer_t *answer, const sse_wire_attach_t *attach, int fd);
-/* Gives the ticket back. */
+/* Gives the ticket back. Where that cannot be said the channel is closed, which says it. */
 void sse_hublink_release(sse_answer_t *answer, uint64_t ticket);
 /* Gives the channel to the next request; a second time does nothing. */
 void sse_hublink_done(sse_answer_t *answer);

@@ -361,10 +361,11 @@ void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const 
                                  on_connected, t);
 }
 
-uint64_t sse_admission_feed(sse_hub_t *hub, sse_str_t realm, sse_str_t address)
+uint64_t sse_admission_feed(sse_hub_t *hub, sse_str_t realm, sse_str_t address, const void *source)
 {
     sse_ticket_t *t = sse_calloc(1, sizeof *t);
     t->hub = hub;
+    t->source = source;
     t->attach = make_attach(realm, SSE_STR_NONE, address);
     t->attach->feed = true;
     t->attach->current = true;

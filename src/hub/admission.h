@@ -31,8 +31,9 @@ void sse_admission_reserve(struct sse_hub_t *hub, const sse_wire_reserve_t *req,
                            sse_reserved_fn cb, void *baton);
 /* The channel is closed: nobody will come for its tickets. */
 void sse_admission_source_closed(struct sse_hub_t *hub, const void *source);
-/* A ticket for a presence feed of the realm. */
-uint64_t sse_admission_feed(struct sse_hub_t *hub, sse_str_t realm, sse_str_t address);
+/* A ticket for a presence feed of the realm; `source` as above. */
+uint64_t sse_admission_feed(struct sse_hub_t *hub, sse_str_t realm, sse_str_t address,
+                            const void *source);
 /* Takes fd in any case. */
 void sse_admission_attach(struct sse_hub_t *hub, const sse_wire_attach_t *attach, int fd);
 void sse_admission_release(struct sse_hub_t *hub, uint64_t ticket);

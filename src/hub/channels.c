@@ -134,6 +134,7 @@ static void start_admin(channel_t *c, sse_wire_in_t *in)
     req->body = a->body;
     req->backing = kept;
     req->backing_free = free_in;
+    req->source = c;
     req->send = send_answer;
     req->baton = reply_create(c, kept->msg.id);
     sse_routes_dispatch(req);

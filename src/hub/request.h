@@ -21,9 +21,10 @@ typedef struct sse_answer_t {
 typedef struct sse_request_t {
     struct sse_hub_t *hub;
     sse_str_t realm, method, path, query, content_type, accept, address,
-        body;    /* path and query still percent-encoded */
-    bool socket; /* came by the admin socket: JSON whatever the content type */
-    char *name;  /* what '*' of the route's path stands for, decoded */
+        body;           /* path and query still percent-encoded */
+    bool socket;        /* came by the admin socket: JSON whatever the content type */
+    const void *source; /* the worker's channel that asks, a mere name; NULL: the admin socket */
+    char *name;         /* what '*' of the route's path stands for, decoded */
     size_t name_len;
     sse_json_doc_t *doc; /* the parsed body, where a route asked for it */
     void *backing;       /* owns the bytes behind the slices */

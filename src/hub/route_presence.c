@@ -160,6 +160,6 @@ void sse_route_presence_feed(sse_request_t *req)
 {
     sse_answer_t answer = {.status = 200, .content_type = "text/event-stream"};
     if (!req->socket)
-        answer.ticket = sse_admission_feed(req->hub, req->realm, req->address);
+        answer.ticket = sse_admission_feed(req->hub, req->realm, req->address, req->source);
     sse_request_answer(req, &answer);
 }

@@ -220,6 +220,16 @@ def test_worker_that_dies_after_reserving(make_hub):
     wait_until(lambda: keeper.reserve(user="v").verdict == OK, 10, "the places of dead workers are free")
 
 
+def test_worker_that_dies_with_a_feed_granted(make_hub):
+    hub = make_hub(max_streams=1)
+    keeper = hub.channel()
+    channel = hub.channel()
+    assert channel.admin("GET", "/presence/feed").ticket
+    assert keeper.reserve(user="v").verdict == BUSY
+    channel.close()
+    wait_until(lambda: keeper.reserve(user="v").verdict == OK, 10, "the feed's place is free")
+
+
 def test_released_ticket_is_free(make_hub):
     channel = make_hub(max_streams=1).channel()
     for _ in range(5):

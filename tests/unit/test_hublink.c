@@ -20,6 +20,7 @@ typedef enum act_t {
     ACT_DROP,    /* reads one request, closes without an answer */
     ACT_REFUSE,  /* closes at once */
     ACT_SILENT,  /* reads one request and holds its tongue */
+    ACT_DEAF,    /* answers one request and reads no more */
     ACT_WRONG,   /* answers with a message of another type */
 } act_t;
 
@@ -28,7 +29,7 @@ typedef struct hub_t {
     const act_t *script;
     pthread_t thread;
     int requests; /* seen by the hub */
-    int held;     /* the silent channel */
+    int held;     /* the silent or deaf channel */
 } hub_t;
 
 static hub_t hub;
@@ -48,12 +49,12 @@ static void play(int channel, act_t act)
     while (act != ACT_REFUSE &&
            sse_wire_recv(channel, SSE_WIRE_REQUEST_MAX, 5000, &in) == APR_SUCCESS) {
         hub.requests++;
-        if (act == ACT_ANSWER || act == ACT_ONCE)
+        if (act == ACT_ANSWER || act == ACT_ONCE || act == ACT_DEAF)
             answer(channel, &in, SSE_WIRE_RESERVED);
         if (act == ACT_WRONG)
             answer(channel, &in, SSE_WIRE_ADMIN_REPLY);
         sse_wire_in_clear(&in);
-        if (act == ACT_SILENT) {
+        if (act == ACT_SILENT || act == ACT_DEAF) {
             hub.held = channel;
             return;
         }
@@ -200,6 +201,33 @@ static void a_reply_of_another_kind_closes_the_channel(void **state)
     stop();
 }
 
+/* A ticket that could not be released goes with its channel. */
+static void a_channel_that_takes_no_release_is_closed(void **state)
+{
+    static const act_t script[] = {ACT_DEAF, ACT_ONCE, ACT_END};
+    start(script);
+    sse_wire_msg_t req = {.type = SSE_WIRE_RESERVE, .u.reserve.realm = SSE_STR("default")};
+    sse_answer_t out = {.channel = NULL};
+    assert_int_equal(sse_hublink_call(&req, SSE_WIRE_RESERVED, true, 5000, &out), APR_SUCCESS);
+    uint64_t released = 0;
+    while (!out.broken && released < 1000000)
+        sse_hublink_release(&out, ++released);
+    assert_true(out.broken);
+    sse_hublink_done(&out);
+    assert_int_equal(call(true, 5000), APR_SUCCESS);
+    sse_wire_in_t in;
+    uint64_t came = 0;
+    while (sse_wire_recv(hub.held, 0, 5000, &in) == APR_SUCCESS) {
+        assert_int_equal(in.msg.u.release.ticket, ++came);
+        sse_wire_in_clear(&in);
+    }
+    assert_int_equal(came, released - 1);
+    struct pollfd end = {hub.held, POLLIN, 0};
+    assert_int_equal(poll(&end, 1, 5000), 1);
+    assert_true(end.revents & POLLHUP);
+    stop();
+}
+
 static void without_a_hub_there_is_no_waiting_for_ever(void **state)
 {
     static const act_t script[] = {ACT_END};
@@ -218,6 +246,7 @@ int main(void)
         cmocka_unit_test(repeating_ends),
         cmocka_unit_test(silence_ends_in_time_and_spares_the_next),
         cmocka_unit_test(a_reply_of_another_kind_closes_the_channel),
+        cmocka_unit_test(a_channel_that_takes_no_release_is_closed),
         cmocka_unit_test(without_a_hub_there_is_no_waiting_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
