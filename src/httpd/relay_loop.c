@@ -28,8 +28,9 @@
 #define LOOK_MS 1000
 /* How long a client may take for the last bytes. */
 #define DRAIN apr_time_from_sec(5)
-/* After the hook that hands a connection over the MPM's worker still writes two words into it. A
- * connection lives at least this long after the hook. */
+/* After the hook that hands a connection over the MPM's worker writes two words into it: NULL as
+ * its scoreboard handle, and that it is suspended. Nothing tells when that is done, so a connection
+ * lives on until the first is seen and this long beyond. */
 #define SETTLE apr_time_from_sec(1)
 
 /* The child's loop. `incoming` and `started` are under the mutex, the rest is the thread's own. */
@@ -159,6 +160,13 @@ static void end(sse_relay_t *relay, bool clean)
     link_to(&loop.dead, relay);
 }
 
+static bool settled(sse_relay_t *relay, apr_time_t now)
+{
+    if (!relay->settles_at && !__atomic_load_n(&relay->c->sbh, __ATOMIC_ACQUIRE))
+        relay->settles_at = now + SETTLE;
+    return relay->settles_at && relay->settles_at <= now;
+}
+
 /* The last act: the request is logged, the connection goes. */
 static void bury(sse_relay_t *relay)
 {
@@ -259,12 +267,13 @@ static void look_around(void)
     stop_all();
     for (sse_relay_t *relay = loop.open; relay; relay = next) {
         next = relay->next;
+        (void)settled(relay, now);
         if (relay->give_up_at && relay->give_up_at <= now)
             end(relay, false);
     }
     for (sse_relay_t *relay = loop.dead; relay; relay = next) {
         next = relay->next;
-        if (relay->suspended_at + SETTLE <= now)
+        if (settled(relay, now))
             bury(relay);
     }
 }
@@ -356,7 +365,6 @@ apr_status_t sse_relay_loop_start(void)
 
 void sse_relay_loop_take_post(sse_relay_t *relay)
 {
-    relay->suspended_at = apr_time_now();
     pthread_mutex_lock(&loop.mutex);
     relay->next = loop.incoming;
     loop.incoming = relay;

@@ -21,10 +21,11 @@ typedef struct sse_relay_t {
     int hub, client;
     apr_bucket_brigade *bb;
     sse_relay_state_t state;
-    bool handed;  /* the MPM has suspended the connection */
-    bool stopped; /* the child stops: the hub was told so */
-    size_t input; /* bytes that the client sent behind its request */
-    apr_time_t suspended_at, give_up_at;
+    bool handed;           /* the MPM has suspended the connection */
+    bool stopped;          /* the child stops: the hub was told so */
+    size_t input;          /* bytes that the client sent behind its request */
+    apr_time_t settles_at; /* from when on its pool may be destroyed; 0: not known yet */
+    apr_time_t give_up_at;
     struct sse_relay_t *next, **prev;
 } sse_relay_t;
 

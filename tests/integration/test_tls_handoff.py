@@ -4,6 +4,7 @@ what the client does afterwards, and that each end is one the client can tell fr
 
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -289,6 +290,35 @@ def test_graceful_restart(make_site):
             flows(site, s)
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_certificate_and_ticket_keys_change(make_site, tmp_path, version):
+    """A renewed certificate and a graceful restart: open streams end, the next ones have the new keys, old sessions are no harm."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    for end in ("pem", "key"):
+        shutil.copy(certificates() / ("localhost." + end), keys)
+    (keys / "tickets").write_bytes(os.urandom(48))
+    site = make_site(keys=keys, server='SSLSessionTicketKeyFile "%s/tickets"' % keys)
+    context = client_context(version)
+    with site.stream(tls=context) as s:
+        s.opened()
+        flows(site, s, (10,))
+        first, session = s.connection.sock.getpeercert(), s.connection.sock.session
+        for end in ("pem", "key"):
+            shutil.copy(certificates() / ("renewed." + end), keys / ("localhost." + end))
+        (keys / "tickets").write_bytes(os.urandom(48))
+        site.httpd.graceful()
+        ends_cleanly(s)
+    for _ in range(2):
+        sock = context.wrap_socket(Connection(site.address).sock, server_hostname="localhost", session=session)
+        assert not sock.session_reused
+        assert sock.getpeercert() != first
+        with EventStream(site.address, GET, connection=Connection.around(sock), headers={"Last-Event-ID": s.last_id}) as again:
+            again.opened()
+            flows(site, again, (10,))
+    assert site.carried() == {"tls": 2}, "of the new hub"
+
+
 def test_hub_that_dies_takes_its_keys_along(make_site):
     """No other process could go on with these streams: they are cut, and clients come back to the next hub."""
     site = make_site()
@@ -351,4 +381,5 @@ def test_presence_feed(make_site):
     site = make_site()
     with EventStream(site.address, "/sse-admin/presence/feed", tls=client_context(), headers={"Authorization": "Bearer " + site.admin().key}) as feed:
         assert feed.status == 200
+        feed.opened()
         assert site.carried() == {"tls": 1}

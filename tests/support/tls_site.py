@@ -33,15 +33,16 @@ def _openssl(*args, cwd):
 
 @functools.lru_cache(maxsize=None)
 def certificates():
-    """A directory with ca.pem, NAME.pem and NAME.key for some server names, and client.pem/key. Made once a run."""
+    """A directory with ca.pem, NAME.pem and NAME.key for some server names, renewed.pem/key for localhost again, and client.pem/key. Made once a run."""
     keep = tempfile.TemporaryDirectory(prefix="mod_sse-certs-")
     directory = pathlib.Path(keep.name)
     directory.chmod(0o755)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     _openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test authority", cwd=directory)
-    for name in ("localhost", "one.test", "two.test", "client"):
-        (directory / "ext").write_text("subjectAltName=DNS:%s\nkeyUsage=digitalSignature\n" % name)
-        _openssl("req", *curve, "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name, cwd=directory)
+    for name in ("localhost", "one.test", "two.test", "client", "renewed"):
+        owner = "localhost" if name == "renewed" else name
+        (directory / "ext").write_text("subjectAltName=DNS:%s\nkeyUsage=digitalSignature\n" % owner)
+        _openssl("req", *curve, "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + owner, cwd=directory)
         sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"]
         _openssl("x509", "-req", "-in", name + ".csr", "-out", name + ".pem", *sign, cwd=directory)
     certificates.keep = keep
@@ -65,23 +66,25 @@ def client_context(version=None, suite=None, client_cert=False, alpn=None):
     return context
 
 
-def virtual_host(port, name="localhost", inside=""):
+def virtual_host(port, name="localhost", inside="", keys=None):
+    """keys: the directory of certificates, if it is not that of the run."""
+    keys = keys or certificates()
     return '<VirtualHost 127.0.0.1:%d>\nServerName %s\nSSLEngine On\nSSLCertificateFile "%s/%s.pem"\nSSLCertificateKeyFile "%s/%s.key"\n%s\n</VirtualHost>\n' % (
-        port, name, certificates(), name, certificates(), name, inside,
+        port, name, keys, name, keys, name, inside,
     )  # fmt: skip
 
 
 class TlsSite:
     """An Httpd that also listens with TLS."""
 
-    def __init__(self, httpd, server="", hosts=(("localhost", ""),), locations=STREAM + ADMIN, modules=(), suite=None, **more):
+    def __init__(self, httpd, server="", hosts=(("localhost", ""),), locations=STREAM + ADMIN, modules=(), suite=None, keys=None, **more):
         self.httpd = httpd
         self.port = free_port()
         self.address = ("127.0.0.1", self.port)
         text = "Listen 127.0.0.1:%d\nSSLSessionCache shmcb:{dir}/run/cache(65536)\n%s\n" % (self.port, server)
         if suite and suite[0] == "1.3":
             text += "SSLCipherSuite TLSv1.3 %s\n" % suite[1]
-        text += "".join(virtual_host(self.port, name, inside) for name, inside in hosts)
+        text += "".join(virtual_host(self.port, name, inside, keys) for name, inside in hosts)
         # Debian's mod_ssl and OpenSSL need not come from the same point release.
         httpd.log.allow(r"\[ssl:warn\].*AH01882: Init: this version of mod_ssl was compiled against a newer library")
         httpd.configure(server=text, locations=locations, modules=[*SSL_MODULES, *modules], **more)
