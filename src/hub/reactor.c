@@ -232,6 +232,7 @@ static void take_order(void *owner, sse_letter_t *letter)
         sse_streamflow_attach(r, (sse_attach_t *)order);
         break;
     case SSE_ORDER_MESSAGE:
+        r->last_order = !letter->next;
         sse_streamflow_message(r, ((order_message_t *)order)->message);
         letter->next = r->held;
         r->held = letter;

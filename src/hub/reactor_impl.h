@@ -30,6 +30,7 @@ struct sse_reactor_t {
     uint32_t n_streams;
     sse_letter_t *held;     /* message letters of this batch: `pending` points into them */
     sse_message_t *current; /* the message being fanned out */
+    bool last_order;        /* nothing else of this batch can go out together with it */
     sse_node_t **lingering; /* users in their grace */
     size_t n_lingering, cap_lingering;
     bool stopping; /* streams are being ended */
@@ -49,6 +50,9 @@ sse_stream_t *sse_streamio_open(sse_reactor_t *r, int fd, const unsigned char *a
 sse_stream_t *sse_streamio_find(sse_reactor_t *r, sse_stream_handle_t handle);
 /* Sends what waits, as much as the socket takes. May close the stream. */
 void sse_streamio_flush(sse_reactor_t *r, sse_stream_t *s);
+/* The same during a visit of the index, which must not see a stream go: one that is over, or that
+ * has more to do, is left to the flush at the end of the batch. */
+void sse_streamio_flush_visited(sse_reactor_t *r, sse_stream_t *s);
 /* Puts the stream into the list that is flushed at the end of the batch. */
 void sse_streamio_dirty(sse_reactor_t *r, sse_stream_t *s);
 void sse_streamio_flush_dirty(sse_reactor_t *r);

@@ -42,6 +42,7 @@ typedef struct sse_stream_t {
     bool resumed : 1; /* the client came with a position that is good */
     uint8_t reset;    /* sse_reset_reason_t + 1 to tell when it opens; 0 = none */
     bool dirty : 1;   /* in the reactor's list of streams to flush */
+    bool broken : 1;  /* the connection is over: to be closed at its flush */
     bool moved : 1;   /* messages went out that the network may not have taken yet */
     sse_node_realm_t *realm;
     sse_node_t *user; /* NULL: anonymous or feed */

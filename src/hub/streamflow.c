@@ -224,7 +224,12 @@ static void deliver(void *baton, sse_stream_t *s)
         }
         sse_outq_message(&s->outq, m, SSE_OUTQ_LIVE);
     }
-    sse_streamio_dirty(r, s);
+    /* The first receiver should not wait until the last one is found; but what comes together goes
+     * out together. */
+    if (r->last_order && !s->dirty)
+        sse_streamio_flush_visited(r, s);
+    else
+        sse_streamio_dirty(r, s);
 }
 
 void sse_streamflow_message(sse_reactor_t *r, sse_message_t *m)

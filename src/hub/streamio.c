@@ -245,15 +245,27 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
     return true;
 }
 
+/* False when the connection is over. */
+static bool flush_all(sse_reactor_t *r, sse_stream_t *s)
+{
+    return s->tls       ? sse_streamtls_flush(r, s)
+           : s->pending ? flush_pending(r, s)
+                        : flush_queue(r, s);
+}
+
 void sse_streamio_flush(sse_reactor_t *r, sse_stream_t *s)
 {
-    bool alive = s->tls       ? sse_streamtls_flush(r, s)
-                 : s->pending ? flush_pending(r, s)
-                              : flush_queue(r, s);
-    if (!alive)
+    if (s->broken || !flush_all(r, s))
         sse_streamio_close(r, s);
     else
         sse_streamflow_drained(r, s);
+}
+
+void sse_streamio_flush_visited(sse_reactor_t *r, sse_stream_t *s)
+{
+    s->broken = !flush_all(r, s);
+    if (s->broken || s->outq)
+        sse_streamio_dirty(r, s);
 }
 
 void sse_streamio_flush_dirty(sse_reactor_t *r)
