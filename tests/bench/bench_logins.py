@@ -42,6 +42,8 @@ class Site:
     def start(self, users):
         self.database = PostgresServer()
         self.database.create_database("bench")
+        # A UNIX socket, as a site on its database's own host has it: for Django and for mod_dbd.
+        (self.dir / "host").write_text(f"{self.database.dir}\n")
         (self.dir / "port").write_text(f"{self.database.port}\n")
         with open(SITE) as source:
             self.script.write_text(source.read())
@@ -60,6 +62,19 @@ class Site:
         for path in self.dir.rglob("*"):
             path.unlink()
         self.dir.rmdir()
+
+
+class PlainHttpd(ModSse):
+    """No stream at all: the same httpd gives a file of three bytes over a connection of its own. What a request costs anyway."""
+
+    name = "httpd, a file"
+
+    def configure(self):
+        super().configure()
+        (self.httpd.dir / "htdocs" / "tiny.txt").write_text("ok\n")
+
+    def load_args(self, scenario):
+        return ["--path", "/tiny.txt", "--header", "Connection: close", "--ready", "ok", "--once"]
 
 
 class NchanLogin(Nchan):
@@ -106,6 +121,8 @@ WSGIScriptAlias / {self.site.script}
 """
         self.upstreams = f"upstream django {{ server 127.0.0.1:{self.httpd.port}; keepalive 32; }}"
 
+    kinds = {"apache2": "Django"}
+
     def start(self):
         self.site.start(self.users)
         self.httpd.start(hub=False)
@@ -132,8 +149,6 @@ WSGIScriptAlias / {self.site.script}
 class ModSseLogin(ModSse):
     """SSESession db: mod_dbd reads session, user and groups from the site's database."""
 
-    name = "mod_sse"
-
     def __init__(self, bench, users):
         self.users = users
         self.site = Site()
@@ -145,10 +160,10 @@ class ModSseLogin(ModSse):
 
     def configure(self):
         (self.httpd.dir / "secret").write_text(self.site.secret_key() + "\n")
-        port = self.site.database.port
+        database = self.site.database
         server = f"""
 DBDriver pgsql
-DBDParams "host=127.0.0.1 port={port} dbname=bench user=postgres connect_timeout=5 options='-c statement_timeout=5000'"
+DBDParams "host={database.dir} port={database.port} dbname=bench user=postgres connect_timeout=5 options='-c statement_timeout=5000'"
 DBDMin 2
 DBDKeep 16
 DBDMax 16

@@ -30,9 +30,18 @@ def ratio(runs, path, server, others):
     return statistics.median(ratios) if ratios else None
 
 
+# Processes whose share of a connect is shown where there are several kinds.
+KINDS = ("httpd", "hub", "nginx", "Django", "postgres")
+
 COLUMNS = (
     ("connects/s", "connect.per_second", 0),
     ("µs CPU/connect", "connect.cpu_us", 1),
+    *((f"  of it {kind}", f"connect.cpu_us_of.{kind}", 1) for kind in KINDS),
+    ("load client beside it", "connect.client_us", 1),
+    ("come again: connects/s", "again.per_second", 0),
+    ("µs CPU/connect", "again.cpu_us", 1),
+    *((f"  of it {kind}", f"again.cpu_us_of.{kind}", 1) for kind in KINDS),
+    ("load client beside it", "again.client_us", 1),
     ("bytes/stream", "memory_open.user_bytes", 0),
     ("after messages", "memory_used.user_bytes", 0),
     ("deliveries/s", "closed.deliveries_per_second", 0),
@@ -75,7 +84,10 @@ TARGETS = (
     ("p99 to the first receiver by nchan", "paced.first.p99", NCHAN, 1.0),
     ("p99 to the last receiver by nchan", "paced.last.p99", NCHAN, 1.0),
     ("p99 of all deliveries by nchan", "paced.delivery.p99", NCHAN, 1.0),
-    ("connects per second with login, times nchan asking Django", "connect.per_second", ("nchan+Django",), -10),
+    ("connects per second with a new login, times nchan asking Django", "connect.per_second", ("nchan+Django",), -10),
+    ("CPU per connect with a new login by nchan asking Django", "connect.cpu_us", ("nchan+Django",), 0.1),
+    ("connects per second of users who come again, times nchan asking Django", "again.per_second", ("nchan+Django",), -10),
+    ("CPU per connect of users who come again by nchan asking Django", "again.cpu_us", ("nchan+Django",), 0.1),
     ("bytes per stream", "memory_open.user_bytes", None, 1024),
 )
 

@@ -20,6 +20,7 @@ class Scenario:
     users: bool = False  # each stream has a user of its own, 3 events and 1 group
     logins: bool = False  # each stream brings the session cookie of a Django user
     directed: bool = False  # each message goes to one user
+    again: int = 0  # how often all streams leave and come back
     storm: str = ""  # messages missed, streams that stay
     needs_batch: tuple = ()  # phases that only mod_sse can run
     settle: int = 1000
@@ -36,6 +37,8 @@ class Scenario:
             if phase.split(",")[0] in self.needs_batch and server != "mod_sse":
                 continue
             args += ["--phase", phase.format(rate=rate, paced=rate * 3)]
+        if self.again:
+            args += ["--again", str(self.again)]
         if self.storm:
             args += ["--storm", self.storm]
         return args
@@ -102,8 +105,9 @@ SCENARIOS = {
             "connects with a Django session in PostgreSQL: read by mod_sse, or asked of Django under mod_wsgi",
             (),
             {"quick": (1000,), "full": (5000,)},
-            servers=("nchan+Django", "mod_sse"),
+            servers=("httpd, a file", "nchan+Django", "mod_sse"),
             logins=True,
+            again=3,
             settle=200,
         ),
     )

@@ -21,6 +21,8 @@ NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 class Program:
     """A server that is one program in the foreground of a temporary directory."""
 
+    kinds = {}  # what the table calls its processes, where their names do not say it
+
     def __init__(self):
         self.dir = make_directory("mod_sse-bench-")
         self.port = free_port()
@@ -187,6 +189,7 @@ class ModSse:
     """httpd with the event MPM and 50 workers, mod_sse and its hub: the release build as `make install` leaves it."""
 
     name = "mod_sse"
+    kinds = {"apache2": "httpd", "sse-hub": "hub"}
 
     def __init__(self, bench):
         self.httpd = Httpd(bench.stage)

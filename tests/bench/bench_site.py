@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Django site in one file, for the benchmark of connects with a login: its sessions are what mod_sse reads by itself, its one view
 what nchan asks (`nchan_authorize_request`). Run as a program it makes the tables, N users in 64 groups and a session for each; mod_wsgi
-loads it as a WSGI script. BENCH_SITE names its directory, where `port` holds PostgreSQL's port."""
+loads it as a WSGI script. BENCH_SITE names its directory, where `host` and `port` say where PostgreSQL is."""
 
 import os
 import pathlib
@@ -26,7 +26,7 @@ settings.configure(
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "bench",
             "USER": "postgres",
-            "HOST": "127.0.0.1",
+            "HOST": (DIRECTORY / "host").read_text().strip(),
             "PORT": (DIRECTORY / "port").read_text().strip(),
             "CONN_MAX_AGE": None,
         }

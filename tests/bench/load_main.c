@@ -18,6 +18,7 @@ typedef struct options_t {
     uint32_t streams;
     uint32_t settle_ms;
     uint32_t storm;    /* messages missed in a resume storm, 0 = none */
+    uint32_t again;    /* how often all streams leave and come back */
     uint32_t probes;   /* streams that stay open in the storm */
     uint64_t baseline; /* user memory before anything was stored in the server; 0 = as it is now */
     load_phase_t phases[MAX_PHASES];
@@ -44,6 +45,8 @@ static const struct option long_options[] = {{"server", required_argument, NULL,
                                              {"baseline", required_argument, NULL, 'M'},
                                              {"tls-port", required_argument, NULL, 't'},
                                              {"h2", no_argument, NULL, '2'},
+                                             {"again", required_argument, NULL, 'a'},
+                                             {"once", no_argument, NULL, '1'},
                                              {NULL, 0, NULL, 0}};
 
 /* NAME,messages,window,rate,publishers,batch,directed */
@@ -148,6 +151,12 @@ static void read_option(int c, options_t *options, load_run_t *run)
     case '2':
         run->set.h2 = true;
         break;
+    case 'a':
+        options->again = number(optarg);
+        break;
+    case '1':
+        run->set.once = true;
+        break;
     case 'M':
         options->baseline = strtoull(optarg, NULL, 10);
         break;
@@ -216,14 +225,30 @@ static void resume_storm(load_run_t *run, const options_t *options, FILE *out)
     load_run_end(run);
 }
 
+/* Everybody leaves and comes back, several times: only the openings are timed. */
+static void come_again(load_run_t *run, const options_t *options, FILE *out)
+{
+    load_opening_t sum = {0};
+    for (uint32_t k = 0; k < options->again; k++) {
+        for (uint32_t i = 0; i < run->set.n_streams; i++)
+            load_streams_close(&run->set, i);
+        settle(run, options->settle_ms);
+        load_run_open(run, &sum);
+    }
+    fputs(", ", out);
+    load_run_print_opening(run, &sum, "again", out);
+}
+
 static void measure(load_run_t *run, const options_t *options, FILE *out)
 {
     load_procs_t closed, open, after;
+    load_opening_t opening = {0};
     load_procs_all(&run->roots, &closed);
     if (options->baseline)
         closed.pss = options->baseline;
     fprintf(out, "{\"streams\": %u, ", options->streams);
-    load_run_open(run, 0, false, "connect", out);
+    load_run_open(run, &opening);
+    load_run_print_opening(run, &opening, "connect", out);
     settle(run, options->settle_ms);
     load_procs_all(&run->roots, &open);
     print_memory(&closed, &open, options->streams, "memory_open", out);
@@ -233,6 +258,8 @@ static void measure(load_run_t *run, const options_t *options, FILE *out)
     }
     load_procs_all(&run->roots, &after);
     print_memory(&closed, &after, options->streams, "memory_used", out);
+    if (options->again)
+        come_again(run, options, out);
     if (options->storm)
         resume_storm(run, options, out);
     if (run->wrong)

@@ -95,6 +95,44 @@ static uint64_t process_cpu(pid_t pid)
     return ns;
 }
 
+static load_kind_t *kind_of(load_procs_t *procs, const char *name)
+{
+    for (unsigned i = 0; i < procs->n_kinds; i++)
+        if (!strcmp(procs->kinds[i].name, name))
+            return &procs->kinds[i];
+    if (procs->n_kinds == LOAD_MAX_KINDS)
+        return &procs->kinds[LOAD_MAX_KINDS - 1];
+    load_kind_t *kind = &procs->kinds[procs->n_kinds++];
+    snprintf(kind->name, sizeof(kind->name), "%s", name);
+    return kind;
+}
+
+static void add_to_kind(load_procs_t *procs, pid_t pid, uint64_t cpu_ns)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    if (fgets(name, sizeof(name), f)) {
+        name[strcspn(name, "\n")] = 0;
+        kind_of(procs, name)->cpu_ns += cpu_ns;
+    }
+    fclose(f);
+}
+
+void load_procs_add(load_procs_t *sum, const load_procs_t *from, const load_procs_t *to)
+{
+    sum->cpu_ns += to->cpu_ns - from->cpu_ns;
+    for (unsigned i = 0; i < to->n_kinds; i++) {
+        uint64_t before = 0;
+        for (unsigned k = 0; k < from->n_kinds; k++)
+            if (!strcmp(from->kinds[k].name, to->kinds[i].name))
+                before = from->kinds[k].cpu_ns;
+        kind_of(sum, to->kinds[i].name)->cpu_ns += to->kinds[i].cpu_ns - before;
+    }
+}
+
 /* The number after `name` in a file of "Name:  123 kB" lines, in bytes. */
 static uint64_t kib_of(const char *path, const char *name)
 {
@@ -136,7 +174,9 @@ static void read_tree(const load_roots_t *roots, bool memory, load_procs_t *out_
     load_procs_t sum = {0};
     size_t n = list_tree(roots, pids);
     for (size_t i = 0; i < n; i++) {
-        sum.cpu_ns += process_cpu(pids[i]);
+        uint64_t cpu_ns = process_cpu(pids[i]);
+        sum.cpu_ns += cpu_ns;
+        add_to_kind(&sum, pids[i], cpu_ns);
         if (memory) {
             char path[64];
             snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pids[i]);

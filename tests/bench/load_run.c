@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PUBLISHER_TAG (1ull << 32)
@@ -113,24 +114,44 @@ static void print_cpu(const load_procs_t *from, const load_procs_t *to, uint64_t
     fprintf(out, "\"cpu_seconds\": %.4f, \"cpu_us\": %.3f", us / 1e6, n ? us / (double)n : 0);
 }
 
-void load_run_open(load_run_t *run, uint32_t first, bool resume, const char *name, FILE *out)
+static uint64_t own_cpu(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+void load_run_open(load_run_t *run, load_opening_t *sum)
 {
     load_procs_t before, after;
-    uint32_t next = first, n = run->set.n_streams - first;
+    uint32_t next = 0;
     load_procs_cpu(&run->roots, &before);
-    uint64_t began = run->progress_at = load_samples_now();
+    uint64_t client = own_cpu(), began = run->progress_at = load_samples_now();
     load_samples_clear(&run->opened);
-    while (run->set.n_ready < run->set.n_streams) {
+    while (run->opened.count < run->set.n_streams) {
         while (next < run->set.n_streams && run->set.n_opening < run->in_flight)
-            load_streams_open(&run->set, next++, resume);
+            load_streams_open(&run->set, next++, false);
         load_run_pump(run, 100);
     }
-    double seconds = (double)(load_samples_now() - began) / 1e9;
+    sum->ns += load_samples_now() - began;
+    sum->client_ns += own_cpu() - client;
+    sum->streams += run->set.n_streams;
     load_procs_cpu(&run->roots, &after);
-    fprintf(out, "\"%s\": {\"streams\": %u, \"seconds\": %.4f, \"per_second\": %.1f, ", name, n,
-            seconds, n / seconds);
-    print_cpu(&before, &after, n, out);
-    fputs(", \"latency\": ", out);
+    load_procs_add(&sum->used, &before, &after);
+}
+
+void load_run_print_opening(load_run_t *run, const load_opening_t *sum, const char *name, FILE *out)
+{
+    double n = (double)sum->streams;
+    fprintf(out, "\"%s\": {\"streams\": %.0f, \"seconds\": %.4f, \"per_second\": %.1f, ", name, n,
+            (double)sum->ns / 1e9, n / ((double)sum->ns / 1e9));
+    fprintf(out, "\"cpu_seconds\": %.4f, \"cpu_us\": %.3f, \"client_us\": %.3f, \"cpu_us_of\": {",
+            (double)sum->used.cpu_ns / 1e9, (double)sum->used.cpu_ns / 1000 / n,
+            (double)sum->client_ns / 1000 / n);
+    for (unsigned i = 0; i < sum->used.n_kinds; i++)
+        fprintf(out, "%s\"%s\": %.3f", i ? ", " : "", sum->used.kinds[i].name,
+                (double)sum->used.kinds[i].cpu_ns / 1000 / n);
+    fputs("}, \"latency\": ", out);
     load_samples_print(&run->opened, out);
     fputs("}", out);
 }

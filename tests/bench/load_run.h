@@ -62,9 +62,17 @@ void load_run_clear(load_run_t *run);
  * s. */
 void load_run_pump(load_run_t *run, int wait_ms);
 
-/* Opens streams from `first` to the end of the set and waits until all are ready; prints a member
- * "name". */
-void load_run_open(load_run_t *run, uint32_t first, bool resume, const char *name, FILE *out);
+/* What opening streams has cost so far, server and this client apart. */
+typedef struct load_opening_t {
+    uint64_t streams, ns, client_ns;
+    load_procs_t used;
+} load_opening_t;
+
+/* Opens all streams and waits until they are ready. */
+void load_run_open(load_run_t *run, load_opening_t *sum);
+/* Prints a member "name"; the latencies are those of the last round. */
+void load_run_print_opening(load_run_t *run, const load_opening_t *sum, const char *name,
+                            FILE *out);
 
 /* Runs a phase and prints its member. */
 void load_run_phase(load_run_t *run, const load_phase_t *phase, FILE *out);

@@ -257,4 +257,6 @@ void load_streams_event(load_streams_t *set, uint32_t i)
         else
             take_bytes(set, i, buffer, (size_t)n, load_samples_now());
     } while (s->ssl && SSL_has_pending(s->ssl));
+    if (set->once && s->state == LOAD_READY)
+        load_streams_close(set, i);
 }

@@ -48,6 +48,7 @@ typedef struct load_streams_t {
     const char *headers; /* "Name: value\r\n" lines, may be empty */
     const char *basic;   /* user:password, or NULL */
     const char *ready;   /* a line that begins so means: the stream is open */
+    bool once;           /* a stream leaves when it is ready */
     uint32_t sources;    /* client addresses 127.0.0.2 … to spread over */
     void *ctx;
     void (*on_ready)(void *ctx, uint32_t stream);

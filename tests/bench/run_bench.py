@@ -14,7 +14,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "support"))
 
 import bench_report as report  # noqa: E402
-from bench_logins import ModSseLogin, NchanLogin  # noqa: E402
+from bench_logins import ModSseLogin, NchanLogin, PlainHttpd  # noqa: E402
 from bench_scenarios import FULL, QUICK, SCENARIOS  # noqa: E402
 from bench_servers import ModSse, Nchan, Raw  # noqa: E402
 from bench_tls import ModSseTls, NchanTls  # noqa: E402
@@ -45,6 +45,7 @@ class Bench:
             "raw": lambda: Raw(self),
             "nchan-1": lambda: Nchan(self, 1),
             "nchan-2": lambda: Nchan(self, 2),
+            "httpd, a file": lambda: PlainHttpd(self),
             "nchan+Django": lambda: NchanLogin(self, streams),
             "nchan-tls-1": lambda: NchanTls(self, 1),
             "nchan-tls-2": lambda: NchanTls(self, 2),
@@ -70,11 +71,21 @@ class Bench:
             if done.returncode:
                 raise AssertionError(f"{name}: {done.stderr.strip()}\n{server.problems()}")
             result = json.loads(done.stdout)
+            for phase in ("connect", "again"):
+                if phase in result:
+                    result[phase]["cpu_us_of"] = name_kinds(result[phase]["cpu_us_of"], server.kinds)
             if not scenario.memory:
                 del result["memory_open"], result["memory_used"]
             return result
         finally:
             server.stop()
+
+
+def name_kinds(used, names):
+    named = {}
+    for kind, value in used.items():
+        named[names.get(kind, kind)] = named.get(names.get(kind, kind), 0) + value
+    return named
 
 
 def user_memory(root):
