@@ -152,7 +152,7 @@ void sse_fanout_presence(sse_hub_t *hub, sse_str_t realm, sse_str_t user, bool o
     sse_buf_cstr(&json, online ? ",\"online\":true}" : ",\"online\":false}");
     sse_adminsock_feed(hub->adminsock, realm, sse_buf_slice(&json));
     sse_buf_printf(&frame, "event: presence\ndata: %.*s\n\n", (int)json.n, json.p);
-    sse_block_t *block = sse_block_create(sse_buf_slice(&frame));
+    sse_block_t *block = sse_block_create(sse_buf_slice(&frame), (sse_pos_t){0, 0});
     sse_reactor_feed_post(hub->reactors[0], realm, block); /* feeds live in the first */
     sse_block_unref(block);
     sse_buf_clear(&json);

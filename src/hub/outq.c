@@ -32,11 +32,12 @@ struct sse_outq_t {
     item_t items[];
 };
 
-sse_block_t *sse_block_create(sse_str_t bytes)
+sse_block_t *sse_block_create(sse_str_t bytes, sse_pos_t pos)
 {
     sse_block_t *b = sse_malloc(sizeof *b + bytes.n);
     atomic_init(&b->refs, 1);
     b->n = (uint32_t)bytes.n;
+    b->pos = pos;
     memcpy(b->bytes, bytes.p, bytes.n);
     return b;
 }
@@ -60,6 +61,13 @@ static sse_str_t item_bytes(item_t it)
         return (sse_str_t){b->bytes, b->n};
     }
     return ((const sse_message_t *)owner_of(it))->frame;
+}
+
+static sse_pos_t item_pos(item_t it)
+{
+    if (kind_of(it) == SSE_OUTQ_BLOCK)
+        return ((const sse_block_t *)owner_of(it))->pos;
+    return ((const sse_message_t *)owner_of(it))->pos;
 }
 
 static void item_release(item_t it)
@@ -159,14 +167,16 @@ void sse_outq_drop_unsent(sse_outq_t **qp, size_t begun)
     q->count = kept;
 }
 
-uint64_t sse_outq_last_seq(const sse_outq_t *q, uint64_t none)
+bool sse_outq_last(const sse_outq_t *q, uint64_t epoch, uint64_t *out_seq)
 {
     for (uint32_t i = q ? q->count : 0; i > 0; i--) {
-        item_t it = item_at(q, i - 1);
-        if (kind_of(it) != SSE_OUTQ_BLOCK)
-            return ((const sse_message_t *)owner_of(it))->pos.seq;
+        sse_pos_t pos = item_pos(item_at(q, i - 1));
+        if (pos.epoch && pos.epoch == epoch) {
+            *out_seq = pos.seq;
+            return true;
+        }
     }
-    return none;
+    return false;
 }
 
 size_t sse_outq_bytes(const sse_outq_t *q)
@@ -193,9 +203,10 @@ size_t sse_outq_peek(const sse_outq_t *q, struct iovec *iov, size_t max)
     return n;
 }
 
-void sse_outq_sent(sse_outq_t **qp, size_t n, uint64_t *out_seq)
+unsigned sse_outq_sent(sse_outq_t **qp, size_t n, uint64_t epoch, uint64_t *out_seq)
 {
     sse_outq_t *q = *qp;
+    unsigned out = 0;
     while (q->count) {
         item_t it = item_at(q, 0);
         size_t left = item_bytes(it).n - q->head_sent;
@@ -204,13 +215,17 @@ void sse_outq_sent(sse_outq_t **qp, size_t n, uint64_t *out_seq)
             q->bytes -= n;
             if (kind_of(it) == SSE_OUTQ_LIVE)
                 q->live_bytes -= n;
-            return;
+            return out;
         }
         n -= left;
-        if (kind_of(it) != SSE_OUTQ_BLOCK)
-            *out_seq = ((const sse_message_t *)owner_of(it))->pos.seq;
+        sse_pos_t pos = item_pos(it);
+        if (pos.epoch && pos.epoch == epoch) {
+            *out_seq = pos.seq;
+            out |= kind_of(it) == SSE_OUTQ_BLOCK ? SSE_OUTQ_TOLD : SSE_OUTQ_TOLD | SSE_OUTQ_MOVED;
+        }
         pop(q);
     }
     free(q);
     *qp = NULL;
+    return out;
 }

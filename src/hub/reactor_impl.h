@@ -56,8 +56,10 @@ void sse_streamio_flush_visited(sse_reactor_t *r, sse_stream_t *s);
 /* Puts the stream into the list that is flushed at the end of the batch. */
 void sse_streamio_dirty(sse_reactor_t *r, sse_stream_t *s);
 void sse_streamio_flush_dirty(sse_reactor_t *r);
-/* Queues a block of the stream's own. */
-void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes);
+/* Queues a block of the stream's own, with the position that it tells (epoch 0: none). */
+void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes, sse_pos_t pos);
+/* The socket took `n` bytes of the queue. */
+void sse_streamio_took(sse_stream_t *s, size_t n);
 /* Reports the last message that the network took for the stream's user (tcp(7), SIOCOUTQ). It lags
  * behind what was sent, never runs ahead. */
 void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s);
@@ -87,6 +89,9 @@ void sse_streamflow_message(sse_reactor_t *r, sse_message_t *m);
 void sse_streamflow_history(sse_reactor_t *r, sse_replay_t *replay); /* takes it */
 void sse_streamflow_reset(sse_reactor_t *r, sse_str_t realm, sse_pos_t pos);
 void sse_streamflow_feed(sse_reactor_t *r, sse_str_t realm, sse_block_t *block);
+/* stream-reset, telling the position `seq` of the realm; no events stand for directed messages. */
+void sse_streamflow_tell_reset(sse_reactor_t *r, sse_stream_t *s, uint64_t seq,
+                               sse_reset_reason_t reason, char *const *events, size_t n_events);
 /* The channel's streams carry something new that the broker has not sent here so far: they read
  * history before they are live again. */
 void sse_streamflow_behind(sse_reactor_t *r, const sse_node_realm_t *realm, sse_channel_t channel);

@@ -44,6 +44,7 @@ typedef struct sse_stream_t {
     bool dirty : 1;   /* in the reactor's list of streams to flush */
     bool broken : 1;  /* the connection is over: to be closed at its flush */
     bool moved : 1;   /* messages went out that the network may not have taken yet */
+    bool untold : 1;  /* sent_seq is a broker-reset's, which still waits to be sent */
     sse_node_realm_t *realm;
     sse_node_t *user; /* NULL: anonymous or feed */
     struct sse_stream_t *user_prev, *user_next;
@@ -51,7 +52,7 @@ typedef struct sse_stream_t {
     struct sse_stream_t *dirty_next;
     struct sse_stream_t *session_next;
     uint64_t last_seq;      /* position: everything at or below it has been queued or is not owed */
-    uint64_t sent_seq;      /* the last message (or opening position) that the socket took whole */
+    uint64_t sent_seq;      /* the last position that the socket took whole */
     sse_message_t *pending; /* one message to send in this tick; the reactor holds the reference */
     sse_outq_t *outq;
     struct sse_tlsrecord_t *tls; /* NULL: bytes go out as they are */
@@ -59,7 +60,7 @@ typedef struct sse_stream_t {
     uint32_t sent_bytes;  /* all that the socket took, modulo 2^32 */
     uint32_t check_bytes; /* a point in sent_bytes, and the last message that was out by then */
     uint64_t check_seq;
-    uint32_t written_at; /* reactor seconds */
+    uint32_t written_at; /* loop ms, modulo 2^32 */
     uint32_t end_at;     /* reactor seconds; UINT32_MAX = never */
     unsigned char session[SSE_STREAM_SESSION_LEN];
     unsigned char address[16]; /* IPv6, or IPv4-mapped */

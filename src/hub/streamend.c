@@ -38,12 +38,21 @@ uint32_t sse_streamend_open_retry(const sse_reactor_t *r)
     return r->conf.retry + sse_streamend_random(jitter + 1);
 }
 
+/* Milliseconds until the stream has been idle for a heartbeat. */
+static uint32_t until_heartbeat(const sse_reactor_t *r, const sse_stream_t *s)
+{
+    uint32_t idle = (uint32_t)uv_now(&r->loop) - s->written_at;
+    uint64_t wanted = (uint64_t)r->conf.heartbeat * 1000;
+    return wanted > idle ? (uint32_t)(wanted - idle) : 0;
+}
+
 void sse_streamend_arm(sse_reactor_t *r, sse_stream_t *s)
 {
     uint32_t due = s->end_at;
-    if (r->conf.heartbeat && s->state != SSE_STREAM_ENDING &&
-        s->written_at + r->conf.heartbeat < due)
-        due = s->written_at + r->conf.heartbeat;
+    if (r->conf.heartbeat && s->state != SSE_STREAM_ENDING) {
+        uint32_t heartbeat = r->now + (until_heartbeat(r, s) + 999) / 1000;
+        due = heartbeat < due ? heartbeat : due;
+    }
     if (due != UINT32_MAX)
         sse_wheel_set(&r->wheel, &s->timer, due);
 }
@@ -80,6 +89,8 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
 {
     if (s->state == SSE_STREAM_ENDING)
         return;
+    /* What is queued goes out first, so the position at the end is the last one queued. */
+    uint64_t seq = s->last_seq;
     if (reason == SSE_END_SLOW) {
         char address[INET6_ADDRSTRLEN];
         format_address(s, address);
@@ -91,10 +102,10 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
         s->pending = NULL;
         sse_outq_drop_unsent(&s->outq, s->tls ? sse_tlsrecord_begun(s->tls) : 0);
         atomic_fetch_add_explicit(&r->stats.ended_slow, 1, memory_order_relaxed);
+        seq = s->sent_seq;
+        if (!sse_outq_last(s->outq, s->realm->epoch, &seq) && s->untold)
+            sse_streamflow_tell_reset(r, s, seq, SSE_RESET_BROKER_RESET, NULL, 0);
     }
-    /* What is queued goes out first, so the position at the end is that of the last message queued.
-     */
-    uint64_t seq = reason == SSE_END_SLOW ? sse_outq_last_seq(s->outq, s->sent_seq) : s->last_seq;
     sse_buf_t out = {0};
     uint32_t retry = end_retry(r, reason);
     if (retry || s->state == SSE_STREAM_OPENING)
@@ -103,7 +114,7 @@ void sse_streamend_begin(sse_reactor_t *r, sse_stream_t *s, sse_end_reason_t rea
     if (s->state == SSE_STREAM_OPENING && s->reset)
         sse_render_reset(&out, (sse_pos_t){s->realm->epoch, seq}, s->reset - 1, NULL, 0);
     sse_render_end(&out, (sse_pos_t){s->feed ? 0 : s->realm->epoch, seq}, reason);
-    sse_streamio_block(r, s, sse_buf_slice(&out));
+    sse_streamio_block(r, s, sse_buf_slice(&out), (sse_pos_t){0, 0});
     sse_buf_clear(&out);
     s->state = SSE_STREAM_ENDING;
     s->end_reason = reason;
@@ -121,8 +132,8 @@ void sse_streamend_due(sse_reactor_t *r, sse_stream_t *s)
         return;
     }
     if (s->state != SSE_STREAM_ENDING && s->state != SSE_STREAM_OPENING && r->conf.heartbeat &&
-        r->now - s->written_at >= r->conf.heartbeat) {
-        s->written_at = r->now;
+        !until_heartbeat(r, s)) {
+        s->written_at = (uint32_t)uv_now(&r->loop);
         if (!s->outq) {
             sse_outq_block(&s->outq, sse_block_ref(r->heartbeat));
             sse_streamio_dirty(r, s);

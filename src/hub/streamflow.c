@@ -47,22 +47,22 @@ static void write_opening(sse_reactor_t *r, sse_stream_t *s, uint64_t seq, bool 
 {
     sse_buf_t out = {0};
     sse_render_retry(&out, sse_streamend_open_retry(r));
-    sse_render_open(&out, (sse_pos_t){s->feed ? 0 : s->realm->epoch, seq}, resumed);
-    sse_streamio_block(r, s, sse_buf_slice(&out));
+    sse_pos_t pos = {s->feed ? 0 : s->realm->epoch, seq};
+    sse_render_open(&out, pos, resumed);
+    sse_streamio_block(r, s, sse_buf_slice(&out), pos);
     sse_buf_clear(&out);
-    s->sent_seq = seq;
 }
 
-static void write_reset(sse_reactor_t *r, sse_stream_t *s, uint64_t seq, sse_reset_reason_t reason,
-                        char *const *events, size_t n_events)
+void sse_streamflow_tell_reset(sse_reactor_t *r, sse_stream_t *s, uint64_t seq,
+                               sse_reset_reason_t reason, char *const *events, size_t n_events)
 {
+    sse_pos_t pos = {s->realm->epoch, seq};
     sse_buf_t out = {0};
     sse_str_t *names = sse_calloc(n_events + 1, sizeof *names);
     for (size_t i = 0; i < n_events; i++)
         names[i] = sse_str(events[i]);
-    sse_render_reset(&out, (sse_pos_t){s->realm->epoch, seq}, reason, n_events ? names : NULL,
-                     n_events);
-    sse_streamio_block(r, s, sse_buf_slice(&out));
+    sse_render_reset(&out, pos, reason, n_events ? names : NULL, n_events);
+    sse_streamio_block(r, s, sse_buf_slice(&out), pos);
     free(names);
     sse_buf_clear(&out);
 }
@@ -169,7 +169,7 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
     } else if (s->feed || a->current) {
         write_opening(r, s, s->last_seq, s->resumed && !s->reset);
         if (s->reset)
-            write_reset(r, s, s->last_seq, s->reset - 1, NULL, 0);
+            sse_streamflow_tell_reset(r, s, s->last_seq, s->reset - 1, NULL, 0);
         s->state = SSE_STREAM_LIVE;
     } else {
         ask_history(r, s);
@@ -265,11 +265,12 @@ static void take_history(sse_reactor_t *r, sse_stream_t *s, sse_replay_t *h)
     if (opening) {
         write_opening(r, s, s->last_seq, s->resumed && !s->reset && !gap);
         if (s->reset)
-            write_reset(r, s, s->last_seq, s->reset - 1, NULL, 0);
+            sse_streamflow_tell_reset(r, s, s->last_seq, s->reset - 1, NULL, 0);
     }
     if (gap && !(opening && s->reset))
-        write_reset(r, s, s->last_seq, SSE_RESET_EXPIRED, h->gap_directed ? NULL : h->gap_events,
-                    h->gap_directed ? 0 : h->n_gap_events);
+        sse_streamflow_tell_reset(r, s, s->last_seq, SSE_RESET_EXPIRED,
+                                  h->gap_directed ? NULL : h->gap_events,
+                                  h->gap_directed ? 0 : h->n_gap_events);
     for (size_t i = 0; i < h->n_messages; i++) {
         if (h->messages[i]->pos.seq <= s->last_seq)
             continue;
@@ -330,20 +331,20 @@ static void reset_realm(sse_reactor_t *r, sse_node_realm_t *realm, sse_pos_t pos
 {
     realm->epoch = pos.epoch;
     for (sse_stream_t *s = realm->streams; s; s = s->realm_next) {
-        if (s->state == SSE_STREAM_ENDING)
-            continue;
-        s->last_seq = pos.seq;
         s->moved = false;
         s->check_seq = 0;
         if (s->user)
             s->user->cursor = 0; /* of the old positions */
+        if (s->state == SSE_STREAM_ENDING)
+            continue;
+        s->last_seq = s->sent_seq = pos.seq;
         if (s->state == SSE_STREAM_OPENING) {
             s->reset = SSE_RESET_BROKER_RESET + 1;
             s->again = true; /* the answer under way is of the old positions */
             continue;
         }
-        write_reset(r, s, pos.seq, SSE_RESET_BROKER_RESET, NULL, 0);
-        s->sent_seq = pos.seq;
+        s->untold = true;
+        sse_streamflow_tell_reset(r, s, pos.seq, SSE_RESET_BROKER_RESET, NULL, 0);
         s->state = SSE_STREAM_LIVE;
     }
 }

@@ -82,7 +82,7 @@ sse_stream_t *sse_streamio_open(sse_reactor_t *r, int fd, const unsigned char *a
     s->fd = fd;
     s->state = SSE_STREAM_OPENING;
     s->end_at = UINT32_MAX;
-    s->written_at = r->now;
+    s->written_at = (uint32_t)uv_now(&r->loop);
     memcpy(s->address, address, sizeof s->address);
     r->n_streams++;
     atomic_fetch_add_explicit(&r->stats.streams, 1, memory_order_relaxed);
@@ -168,14 +168,23 @@ void sse_streamio_dirty(sse_reactor_t *r, sse_stream_t *s)
     r->dirty = s;
 }
 
-void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes)
+void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes, sse_pos_t pos)
 {
     if (s->pending) {
         sse_outq_message(&s->outq, s->pending, SSE_OUTQ_LIVE);
         s->pending = NULL;
     }
-    sse_outq_block(&s->outq, sse_block_create(bytes));
+    sse_outq_block(&s->outq, sse_block_create(bytes, pos));
     sse_streamio_dirty(r, s);
+}
+
+void sse_streamio_took(sse_stream_t *s, size_t n)
+{
+    unsigned out = sse_outq_sent(&s->outq, n, s->realm->epoch, &s->sent_seq);
+    if (out & SSE_OUTQ_TOLD)
+        s->untold = false;
+    if (out & SSE_OUTQ_MOVED)
+        s->moved = true;
 }
 
 ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, size_t n)
@@ -200,7 +209,7 @@ ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, 
     if ((size_t)sent < total)
         s->blocked = true;
     if (sent) {
-        s->written_at = r->now;
+        s->written_at = (uint32_t)uv_now(&r->loop);
         s->sent_bytes += (uint32_t)sent;
         atomic_fetch_add_explicit(&r->stats.bytes, (unsigned long long)sent, memory_order_relaxed);
     }
@@ -226,7 +235,7 @@ static bool flush_pending(sse_reactor_t *r, sse_stream_t *s)
         return true;
     }
     sse_outq_message(&s->outq, m, SSE_OUTQ_LIVE);
-    sse_outq_sent(&s->outq, (size_t)sent, &s->sent_seq);
+    sse_streamio_took(s, (size_t)sent);
     return true;
 }
 
@@ -238,9 +247,7 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
         ssize_t sent = sse_streamio_send(r, s, iov, n);
         if (sent < 0)
             return false;
-        uint64_t before = s->sent_seq;
-        sse_outq_sent(&s->outq, (size_t)sent, &s->sent_seq);
-        s->moved = s->moved || s->sent_seq != before;
+        sse_streamio_took(s, (size_t)sent);
     }
     return true;
 }

@@ -49,11 +49,8 @@ static bool flush_queue(sse_reactor_t *r, sse_stream_t *s)
         ssize_t done = send_record(r, s, plain, n);
         if (done < 0)
             return false;
-        if (done) {
-            uint64_t before = s->sent_seq;
-            sse_outq_sent(&s->outq, (size_t)done, &s->sent_seq);
-            s->moved = s->moved || s->sent_seq != before;
-        }
+        if (done)
+            sse_streamio_took(s, (size_t)done);
     }
     return true;
 }
