@@ -28,6 +28,10 @@ class UnknownGroup(SSEError, LookupError):
     """A group without a name, or something that is no group."""
 
 
+class NotMigrated(SSEError):
+    """A table that this needs is not there yet: ``manage.py migrate`` has not run."""
+
+
 class Unavailable(SSEError):
     """httpd, the hub or the broker did not answer in time. Whether the request took effect is open: repeat it with the same ``key``."""
 

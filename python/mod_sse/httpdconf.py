@@ -4,8 +4,10 @@
 Used by ``manage.py sse_config`` and the system checks. Reads only settings and model definitions, never the database.
 """
 
+import os
 from importlib import import_module
 from typing import Any, Dict, List, Optional, Tuple
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
@@ -146,7 +148,7 @@ def database() -> Tuple[str, str]:
     given = settings.DATABASES[router.db_for_read(get_user_model())]
     engine = given["ENGINE"].rsplit(".", 1)[-1]
     if engine == "sqlite3":
-        return "sqlite3", str(given["NAME"])
+        return "sqlite3", os.path.abspath(str(given["NAME"]))
     names = {"postgresql": ("pgsql", "dbname"), "postgresql_psycopg2": ("pgsql", "dbname"), "mysql": ("mysql", "dbname")}
     driver, dbname = names.get(engine, (engine, "dbname"))
     pairs = [("host", given.get("HOST")), ("port", given.get("PORT")), (dbname, given.get("NAME")), ("user", given.get("USER"))]
@@ -154,27 +156,51 @@ def database() -> Tuple[str, str]:
     return driver, " ".join([f"{k}={v}" for k, v in pairs if v] + ([limit] if limit else []))
 
 
-def directives(config_path: str) -> str:
+def realm_directive() -> List[str]:
+    return [] if sse_settings.REALM == "default" else [f"    SSERealm {sse_settings.REALM}"]
+
+
+def admin_directives() -> List[str]:
+    """What answers ``SSE_ADMIN_URL``."""
+    url = urlsplit(str(sse_settings.ADMIN_URL))
+    if url.scheme == "unix":
+        return ["# Its group (httpd's, unless a mode and a group follow) is who may publish.", f'SSEAdminSocket "{url.path}"', ""]
+    if url.scheme not in ("http", "https"):
+        return []
+    lines = [f'<Location "{url.path or "/"}">', "    SetHandler sse-admin", *realm_directive()]
+    if sse_settings.ADMIN_KEY_FILE:
+        lines.append(f'    SSEAdminKeyFile "{sse_settings.ADMIN_KEY_FILE}"')
+    return [*lines, "    Require local", "</Location>", ""]
+
+
+def session_argument(engine: str) -> str:
+    """What follows the engine in ``SSESession``."""
+    if engine == "file":
+        return " " + str(getattr(settings, "SESSION_FILE_PATH", None) or "/tmp")
+    if engine in ("cache", "cached_db"):
+        location = settings.CACHES.get(settings.SESSION_CACHE_ALIAS, {}).get("LOCATION", "")
+        return " " + str(location[0] if isinstance(location, (list, tuple)) else location.split(",")[0])
+    return ""
+
+
+def directives(config_path: str, key_path: str) -> str:
     """A stretch of httpd.conf for this site, as a start."""
     engine = "hub" if sse_settings.MIRROR_SESSIONS else engine_name() or "hub"
-    argument = ""
-    if engine == "file":
-        argument = " " + str(getattr(settings, "SESSION_FILE_PATH", None) or "/tmp")
-    elif engine in ("cache", "cached_db"):
-        location = settings.CACHES.get(settings.SESSION_CACHE_ALIAS, {}).get("LOCATION", "")
-        argument = " " + str(location[0] if isinstance(location, (list, tuple)) else location.split(",")[0])
-    lines = []
+    lines = admin_directives()
     if engine != "hub":
         driver, params = database()
+        if driver != "sqlite3":
+            lines.append("# The password, if one is needed, is yours to add; a user that may only read the tables below will do.")
         lines += [f"DBDriver {driver}", f'DBDParams "{params}"', ""]
-    lines += [
-        f'<Location "{sse_settings.STREAM_URL}">',
-        "    SetHandler sse-stream",
-        f"    SSERealm {sse_settings.REALM}",
-        f"    SSESession {engine}{argument}",
-        f'    SSEDjangoConfig "{config_path}"',
-    ]
+    lines += [f'<Location "{urlsplit(str(sse_settings.STREAM_URL)).path or "/"}">', "    SetHandler sse-stream", *realm_directive()]
+    lines += [f"    SSESession {engine}{session_argument(engine)}", f'    SSEDjangoConfig "{config_path}"']
     if engine != "hub":
-        lines.append('    SSESecretKeyFile "/path/to/file-with-SECRET_KEY"')
+        lines.append(f'    SSESecretKeyFile "{key_path}"')
     lines += ["    Require all granted", "</Location>"]
     return "\n".join(lines)
+
+
+def secret_keys() -> str:
+    """The lines of ``SSESecretKeyFile``."""
+    keys = [settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ())]
+    return "".join((key.decode() if isinstance(key, bytes) else str(key)) + "\n" for key in keys)

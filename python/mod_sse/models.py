@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .members import install_all
 from .names import EVENT_BYTES_MAX, check_event, group_name, user_id
+from .tables import needs_table
 
 install_all()
 
@@ -36,17 +37,18 @@ class SubscriptionManager(models.Manager):
         return self.filter(user=user)
 
     def events(self, user: Any = None, group: Optional[str] = None) -> List[str]:
-        return list(self.of(user, group).order_by("event").values_list("event", flat=True))
+        with needs_table(self.model):
+            return list(self.of(user, group).order_by("event").values_list("event", flat=True))
 
     def add(self, events: Iterable[str], user: Any = None, group: Optional[str] = None) -> List[str]:
         owner: Dict[str, Any] = {"group": group} if group is not None else {"user": user}
-        with transaction.atomic(using=self.db):
+        with needs_table(self.model), transaction.atomic(using=self.db):
             for event in events:
                 self.get_or_create(event=event, **owner)
         return self.events(user, group)
 
     def remove(self, events: Iterable[str], user: Any = None, group: Optional[str] = None) -> List[str]:
-        with transaction.atomic(using=self.db):
+        with needs_table(self.model), transaction.atomic(using=self.db):
             for row in self.of(user, group).filter(event__in=list(events)):
                 row.delete()
         return self.events(user, group)

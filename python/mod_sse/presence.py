@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
 from .names import group_name, user_id
+from .tables import needs_table
 from .transport import call, pages
 
 
@@ -36,7 +37,8 @@ def users(ids: Iterable[str]) -> List[Any]:
             keys.append(model._meta.pk.to_python(one))
         except (ValidationError, TypeError, ValueError):
             continue
-    found = model._default_manager.in_bulk(keys) if keys else {}
+    with needs_table(model):
+        found = model._default_manager.in_bulk(keys) if keys else {}
     return [found[key] for key in keys if key in found]
 
 

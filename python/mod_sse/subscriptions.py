@@ -14,6 +14,7 @@ from .conf import sse_settings
 from .context import SESSION_ENTRY, session_key, session_of
 from .exceptions import InvalidData, Unavailable
 from .names import group_name, session_id, split_events, user_id
+from .tables import needs_table
 from .transport import call
 from .transport.base import logger
 
@@ -137,5 +138,9 @@ def warn_unknown(group: Any) -> None:
     """A group that the database does not have has no members: legal (it may be made later), but often a slip."""
     from django.contrib.auth.models import Group
 
-    if isinstance(group, Group) and group.pk is None and not Group.objects.filter(name=group.name).exists():
+    if not isinstance(group, Group) or group.pk is not None:
+        return
+    with needs_table(Group):
+        known = Group.objects.filter(name=group.name).exists()
+    if not known:
         logger.warning("group %r is subscribed but the database has no group of that name", group.name)

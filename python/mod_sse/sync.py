@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from .conf import sse_settings
 from .names import user_id
 from .subscriptions import change
+from .tables import needs_table
 from .transport import call
 
 
@@ -78,5 +79,8 @@ def sync_groups() -> int:
 
 
 def sync_all(everybody: bool = False) -> Dict[str, int]:
-    subscribers = sync_subscriptions(everybody) if sse_settings.SUBSCRIPTIONS == "db" else 0
-    return {"subscribers": subscribers, "groups": sync_groups()}
+    from .models import Subscription
+
+    with needs_table(Group), needs_table(Subscription):
+        subscribers = sync_subscriptions(everybody) if sse_settings.SUBSCRIPTIONS == "db" else 0
+        return {"subscribers": subscribers, "groups": sync_groups()}

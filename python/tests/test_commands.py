@@ -7,11 +7,12 @@ import os
 import signal
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 
 from mod_sse import Events
-from processes import Process, manage
+from processes import Process, manage, python
 from waiting import wait_until
 
 
@@ -81,9 +82,34 @@ def test_config_is_what_httpd_reads(live_httpd):
     assert status == 0, words
 
 
-def test_config_prints_directives():
-    text = run("sse_config", "--httpd", "--output", "/etc/apache2/django.json")
-    assert "DBDriver sqlite3" in text and "SSESession db" in text and 'SSEDjangoConfig "/etc/apache2/django.json"' in text
+def test_config_prints_directives_and_writes_the_files(tmp_path):
+    text = run("sse_config", "--httpd", "--output", str(tmp_path / "d.json"), "--secret-key-file", str(tmp_path / "key"))
+    assert "DBDriver sqlite3" in text and "SSESession db" in text and f'SSEDjangoConfig "{tmp_path}/d.json"' in text
+    assert f'SSESecretKeyFile "{tmp_path}/key"' in text and "SSEAdminSocket" in text and "SSERealm" not in text
+    assert json.loads((tmp_path / "d.json").read_text()) == json.loads(run("sse_config"))
+    assert (tmp_path / "key").read_text() == settings.SECRET_KEY + "\n"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_directives_for_the_admin_handler():
+    status, out, err = manage("sse_config", "--httpd", SSE_ADMIN_URL="https://x/adm/", SSE_ADMIN_KEY="k", SSE_REALM="shop")
+    assert status == 0 and out.count("SSERealm shop") == 2 and '<Location "/adm/">\n    SetHandler sse-admin' in out
+    assert "--output and --secret-key-file would write" in err
+
+
+def test_config_that_it_prints_starts(make_httpd, tmp_path, site_state):
+    """What it prints, in a real httpd, with nothing but its modules around it."""
+    here = make_httpd()
+    text = manage(
+        "sse_config", "--httpd", "--output", str(site_state / "printed.json"), "--secret-key-file", str(site_state / "printed.key"),
+        SSE_ADMIN_URL=f"unix://{here.admin_socket_path}",
+    )[1]
+    server, _, locations = text.partition("<Location")
+    here.configure(server=server.replace("SSEAdminSocket", "# "), locations="<Location" + locations)
+    assert here.configtest()[0] == 0, here.configtest()[1]
+
+
+def test_config_warns_of_what_httpd_cannot_read():
     status, out, err = manage("sse_config", "--httpd", SESSION_ENGINE="django.contrib.sessions.backends.cache")
     assert status == 0 and "SSESession cache" in out
     assert "lives inside one process" in err
@@ -100,7 +126,15 @@ def test_before_migrations(tmp_path):
     assert manage("check", **here)[0] == 0
     assert manage("sse_config", **here)[0] == 0
     status, out, err = manage("sse_sync", SSE_SUBSCRIPTIONS="db", **here)
-    assert status == 1 and "mod_sse_subscription" in err
+    assert status == 1 and "the database has no table mod_sse_subscription: run manage.py migrate" in err
+    calls = "for call in (lambda: User(pk=1).subscribe('e'), lambda: Group(name='g').subscribe('e'), lambda: User(pk=1).subscriptions()):"
+    source = (
+        "from django.contrib.auth.models import Group, User\nfrom mod_sse import SSEError\n"
+        + calls + "\n    try: call()\n    except SSEError as err: print(type(err).__name__, err)\n"
+    )
+    words = python(source, SSE_SUBSCRIPTIONS="db", **here)
+    assert words.count("NotMigrated the database has no table mod_sse_subscription: run manage.py migrate") == 2 and "no table auth_group" in words
+    assert "NotMigrated the database has no table auth_group: run manage.py migrate" in python(source, SSE_TIMEOUT=0.1, **here)
     assert manage("migrate", "-v0", **here)[0] == 0
 
 

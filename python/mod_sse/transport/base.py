@@ -10,6 +10,8 @@ import json
 import logging
 import random
 import re
+import socket
+import ssl
 import time
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
@@ -38,6 +40,21 @@ class Answer(NamedTuple):
 
 class Lost(Exception):
     """The connection failed or timed out: worth another try."""
+
+
+HINTS = (
+    (FileNotFoundError, "there is no such socket: is httpd with mod_sse running, and does its SSEAdminSocket name this path?"),
+    (ConnectionRefusedError, "nobody listens there: is httpd running?"),
+    (socket.gaierror, "is the host in SSE_ADMIN_URL right?"),
+    (ssl.SSLError, "does this port speak TLS?"),
+)
+
+
+def lost(err: BaseException) -> Lost:
+    """In words that say what to look at."""
+    words = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
+    hint = next((hint for kind, hint in HINTS if isinstance(err, kind)), "")
+    return Lost(f"{words}; {hint}" if hint else words)
 
 
 def encode(body: Any) -> bytes:

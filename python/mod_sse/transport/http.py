@@ -21,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .._version import __version__
 from ..conf import sse_settings
 from ..exceptions import NotThere
-from .base import Answer, Lost, Transport, presence_change
+from .base import Answer, Lost, Transport, lost, presence_change
 
 CONNECT_TIMEOUT = 2.0
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -92,7 +92,7 @@ class HTTPTransport(Transport):
             raise NotThere(f"{self.where}: its certificate is not trusted ({err.verify_message}); see SSE_ADMIN_CA_FILE") from err
         except (OSError, http.client.HTTPException) as err:
             connection.close()
-            raise Lost(f"{type(err).__name__}: {err}" if str(err) else type(err).__name__) from err
+            raise lost(err) from err
         if response.will_close:
             connection.close()
         else:
@@ -145,6 +145,6 @@ class HTTPTransport(Transport):
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
             raise Lost("ended by the server")
         except (OSError, socket.timeout, http.client.HTTPException) as err:
-            raise Lost(f"{type(err).__name__}: {err}") from err
+            raise lost(err) from err
         finally:
             connection.close()

@@ -13,7 +13,7 @@ from typing import Iterator, Optional, Tuple
 
 from ..conf import sse_settings
 from ..exceptions import AccessDenied
-from .base import Answer, Lost, Transport, presence_change
+from .base import Answer, Lost, Transport, lost, presence_change
 
 CHUNK = 65536
 FEED_ANSWER_SECONDS = 5.0
@@ -95,7 +95,7 @@ class SocketTransport(Transport):
         except (OSError, ValueError) as err:
             if connection is not None:
                 connection.close()
-            raise Lost(f"{type(err).__name__}: {err}" if str(err) else type(err).__name__) from err
+            raise lost(err) from err
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -108,7 +108,7 @@ class SocketTransport(Transport):
         try:
             connection = self.open(FEED_ANSWER_SECONDS)
         except OSError as err:
-            raise Lost(f"{type(err).__name__}: {err}") from err
+            raise lost(err) from err
         try:
             connection.sock.sendall(self.head("GET", "/presence/feed") + b"\n")
             answer = read_answer(connection)
@@ -121,7 +121,7 @@ class SocketTransport(Transport):
             while True:
                 yield presence_change(connection.read_line())
         except (OSError, ValueError) as err:
-            raise Lost(f"{type(err).__name__}: {err}") from err
+            raise lost(err) from err
         finally:
             connection.close()
 
