@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from . import presence
+from .conf import sse_settings
 from .exceptions import SSEError
 from .models import Online, Subscription
-from .subscriptions import mode
 from .transport import call
 
 PAGE = 50
@@ -26,7 +26,6 @@ REFUSE_SECONDS = 60
 @admin.register(Subscription)
 class SubscriptionAdmin(admin.ModelAdmin):
     list_display = ["owner_name", "event", "created"]
-    list_filter = ["event"]
     search_fields = ["event", "group"]
     raw_id_fields = ["user"]
     list_select_related = ["user"]
@@ -35,8 +34,13 @@ class SubscriptionAdmin(admin.ModelAdmin):
     def owner_name(self, row: Subscription) -> str:
         return row.group if row.group is not None else str(row.user)
 
+    def changelist_view(self, request: HttpRequest, extra_context: Optional[Dict[str, Any]] = None) -> HttpResponse:
+        if sse_settings.SUBSCRIPTIONS != "db":
+            messages.info(request, _("SSE_SUBSCRIPTIONS is 'session': the event server keeps the subscriptions, not this table."))
+        return super().changelist_view(request, extra_context)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return mode() == "db" and super().has_add_permission(request)
+        return sse_settings.SUBSCRIPTIONS == "db" and super().has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a changed row would be two changes for the hub: delete and add
@@ -70,32 +74,37 @@ class OnlineAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         context = dict(self.admin_site.each_context(request), title=_("Users online"), opts=self.model._meta, **(extra_context or {}))
-        context.update(may_disconnect=self.may_disconnect(request), refuse_seconds=REFUSE_SECONDS, rows=[], totals={}, following=None)
+        after, query = request.GET.get("after", ""), request.GET.get("q", "").strip()
+        context.update(may_disconnect=self.may_disconnect(request), refuse_seconds=REFUSE_SECONDS, after=after, query=query)
         try:
-            context.update(self.page(request.GET.get("after")))
+            context.update(self.found(query) if query else self.page(after), totals=presence.totals())
         except (SSEError, ImproperlyConfigured) as err:
             messages.error(request, str(err))
         request.current_app = self.admin_site.name  # type: ignore[attr-defined]
         return TemplateResponse(request, "admin/mod_sse/online/change_list.html", context)
 
+    def page(self, after: str) -> Dict[str, Any]:
+        answer = call("GET", "/presence/users", query={"after": after or None, "limit": PAGE}).body
+        rows = [self.row(user, presence.presence(user)) for user in presence.users(answer.get("users") or [])]
+        return {"rows": rows, "following": answer.get("next")}
+
+    def found(self, query: str) -> Dict[str, Any]:
+        """Users whose name has these characters, those that are online."""
+        manager, field = get_user_model()._default_manager, get_user_model().USERNAME_FIELD
+        users = manager.filter(**{f"{field}__icontains": query}).order_by(field)[:PAGE]
+        rows = [self.row(user, there) for user, there in ((user, presence.presence(user)) for user in users) if there.get("online")]
+        return {"rows": rows}
+
     @staticmethod
-    def page(after: Optional[str]) -> Dict[str, Any]:
-        answer = call("GET", "/presence/users", query={"after": after, "limit": PAGE}).body
-        rows = []
-        model = get_user_model()
-        for user in presence.users(answer.get("users") or []):
-            found = presence.presence(user)
-            since = found.get("since")
-            rows.append(
-                {
-                    "user": user,
-                    "pk": user.pk,
-                    "url": admin_url(model, user.pk),
-                    "streams": found.get("streams"),
-                    "since": datetime.fromtimestamp(since, timezone.utc) if isinstance(since, (int, float)) else since,
-                }
-            )
-        return {"rows": rows, "totals": presence.totals(), "following": answer.get("next")}
+    def row(user: Any, there: Dict[str, Any]) -> Dict[str, Any]:
+        since = there.get("since")
+        return {
+            "user": user,
+            "pk": user.pk,
+            "url": admin_url(type(user), user.pk),
+            "streams": there.get("streams"),
+            "since": datetime.fromtimestamp(since, timezone.utc) if isinstance(since, (int, float)) else since,
+        }
 
     def disconnect_view(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST":

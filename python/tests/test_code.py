@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package's own code: names that are used exist, annotations hold, migrations and translations are up to date."""
 
+import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
@@ -37,3 +40,22 @@ def test_translations(tmp_path):
     subprocess.run(["msgfmt", "--check-format", "-o", str(compiled), str(source)], check=True)
     assert compiled.read_bytes() == source.with_suffix(".mo").read_bytes()
     assert 'msgstr ""' not in source.read_text().split("\n\n", 1)[1]
+
+
+def test_every_marked_text_is_translated(tmp_path):
+    """What makemessages finds in the package is what the catalogue has: nothing is missing, nothing is left over."""
+    copy = tmp_path / "mod_sse"
+    shutil.copytree(PACKAGE / "mod_sse", copy, ignore=shutil.ignore_patterns("__pycache__", "lua"))
+    catalogue = copy / "locale" / "de" / "LC_MESSAGES" / "django.po"
+    before = ids(catalogue.read_text())
+    here = os.getcwd()
+    os.chdir(copy)
+    try:
+        call_command("makemessages", locale=["de"], verbosity=0, no_obsolete=True)
+    finally:
+        os.chdir(here)
+    assert ids(catalogue.read_text()) == before
+
+
+def ids(text):
+    return {"".join(re.findall(r'"(.*)"', found)) for found in re.findall(r'^msgid ((?:".*"\n)+)', text, re.M)}

@@ -78,16 +78,38 @@ class Admin(RecorderMixin, TestCase):
         from mod_sse.transport import override_transport
 
         override_transport(None)
-        self.assertContains(self.client.get("/admin/mod_sse/online/"), "no answer within")
+        page = self.client.get("/admin/mod_sse/online/")
+        self.assertContains(page, "no answer within")
+        self.assertNotContains(page, "Nobody is online.")
+
+    def test_many(self):
+        users = [User.objects.create_user(f"reader{n:03}") for n in range(60)]
+        streams = [self.open(user) for user in users]
+        page = self.client.get("/admin/mod_sse/online/")
+        self.assertContains(page, "Users online: 60. Streams: 60. Servers: 1.")
+        self.assertEqual(page.content.count(b"Disconnect</button>"), 50)
+        self.assertNotContains(page, "First page")
+        following = page.context["following"]
+        page = self.client.get("/admin/mod_sse/online/", {"after": following})
+        self.assertEqual(page.content.count(b"Disconnect</button>"), 10)
+        self.assertContains(page, "First page")
+        self.recorder.hub.close(streams[7])
+        page = self.client.get("/admin/mod_sse/online/", {"q": "ER00"})
+        self.assertEqual(page.content.count(b"Disconnect</button>"), 9)
+        self.assertNotContains(page, "reader007")
+        self.assertContains(self.client.get("/admin/mod_sse/online/", {"q": "nobody"}), "No such user is online.")
 
     def test_subscriptions(self):
         self.assertEqual(self.client.get("/admin/mod_sse/subscription/add/").status_code, 403)
+        self.assertContains(self.client.get("/admin/mod_sse/subscription/"), "the event server keeps the subscriptions")
         with override_settings(SSE_SUBSCRIPTIONS="db"):
             self.client.post("/admin/mod_sse/subscription/add/", {"user": self.user.pk, "group": "", "event": "e"})
             self.assertEqual(Subscription.objects.get().user, self.user)
             page = self.client.post("/admin/mod_sse/subscription/add/", {"user": "", "group": "", "event": "e"})
             self.assertContains(page, "Name a user or a group")
-            self.assertContains(self.client.get("/admin/mod_sse/subscription/?q=e"), "visitor")
+            page = self.client.get("/admin/mod_sse/subscription/?q=e")
+            self.assertContains(page, "visitor")
+            self.assertNotContains(page, "the event server keeps")
             with self.captureOnCommitCallbacks(execute=True):
                 self.client.post(
                     "/admin/mod_sse/subscription/",

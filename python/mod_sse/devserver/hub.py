@@ -16,6 +16,7 @@ from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optio
 from ..transport.rules import Item
 
 HISTORY = 1000
+PAGE = 1000
 RETRY_MS = 1000
 
 Owner = Tuple[str, str]
@@ -221,7 +222,7 @@ class DevHub:
             owner = ("user", query["user"]) if "user" in query else ("group", query["group"])
             return 200, {"events": sorted(self.subscriptions.get(owner, {}))}
         if method == "GET" and path.startswith("/presence"):
-            return self.presence(path, name)
+            return self.presence(path, name, query)
         if path == "/groups":
             return self.groups(method, name, body)
         if (method, path) == ("PUT", "/sessions"):
@@ -246,16 +247,22 @@ class DevHub:
             return lambda stream: body["group"] in stream.groups
         return lambda stream: stream.session == body["session"]
 
-    def presence(self, path: str, name: str) -> Tuple[int, Dict[str, Any]]:
+    def presence(self, path: str, name: str, query: Dict[str, str]) -> Tuple[int, Dict[str, Any]]:
         if path == "/presence":
             return 200, {"streams": len(self.streams), "users": len(self.online()), "hubs": 1}
         if path == "/presence/groups":
-            return 200, {"online": self.online(name), "next": None}
+            return self.page("online", self.online(name), query)
         if not name:
-            return 200, {"users": self.online(), "next": None}
+            return self.page("users", self.online(), query)
         with self.lock:
             mine = [stream.since for stream in self.streams if stream.user == name]
         return 200, {"online": bool(mine), "streams": len(mine), "since": min(mine, default=None)}
+
+    @staticmethod
+    def page(member: str, names: List[str], query: Dict[str, str]) -> Tuple[int, Dict[str, Any]]:
+        names = [name for name in names if name > query.get("after", "")]
+        limit = int(query.get("limit", PAGE))
+        return 200, {member: names[:limit], "next": names[limit - 1] if len(names) > limit else None}
 
     def groups(self, method: str, name: str, body: Dict[str, Any]) -> Tuple[int, Dict[str, Any]]:
         if method == "PUT":
