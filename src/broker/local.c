@@ -36,7 +36,8 @@ static void flush(uv_prepare_t *handle)
     sse_job_t *list = l->queued;
     l->queued = NULL;
     l->queued_tail = &l->queued;
-    sse_jobq_push(&l->to_writer, list);
+    if (!sse_local_writer_try(l, list))
+        sse_jobq_push(&l->to_writer, list);
 }
 
 void sse_local_submit(sse_local_t *l, sse_job_t *job)
@@ -67,8 +68,6 @@ static void tell_published(sse_local_t *l, sse_job_t *job)
 {
     const sse_broker_upcalls_t *up = l->base.env.up;
     bool ok = job->status == APR_SUCCESS;
-    job->cb.published(job->baton, job->status, ok ? job->published : NULL, ok ? job->n_items : 0,
-                      job->bad);
     for (size_t i = 0; ok && i < job->n_items; i++) {
         sse_message_t *m = job->messages[i];
         if (!m)
@@ -79,6 +78,8 @@ static void tell_published(sse_local_t *l, sse_job_t *job)
         l->pos = m->pos;
         up->message(l->base.env.hub, m);
     }
+    job->cb.published(job->baton, job->status, ok ? job->published : NULL, ok ? job->n_items : 0,
+                      job->bad);
     evict(l);
 }
 
@@ -170,6 +171,7 @@ static void closed(void *owner)
     sse_jobq_clear(&l->to_writer);
     sse_jobq_clear(&l->to_reader);
     sse_jobq_clear(&l->to_loop);
+    sse_local_writer_destroy(l);
     free(l->state_dir);
     free(l);
     if (done)
@@ -267,6 +269,7 @@ apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
     uv_timer_init(env->loop, &l->tick);
     l->flush.data = l->tick.data = l;
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
+    sse_local_writer_create(l);
     if (pthread_create(&l->reader, NULL, sse_local_reader, l) != 0 ||
         pthread_create(&l->writer, NULL, sse_local_writer, l) != 0)
         abort();

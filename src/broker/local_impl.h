@@ -6,7 +6,7 @@
  *        +----------- to_loop, sse_wakeup_post ----------+
  *
  * Calls made in one turn of the loop go to the writer together, which makes one transaction of all
- * that waits. */
+ * that waits; a small one that is alone is carried out by the loop itself (local_writer.c). */
 #ifndef SSE_LOCAL_IMPL_H
 #define SSE_LOCAL_IMPL_H
 
@@ -38,6 +38,7 @@ typedef struct sse_local_t {
     atomic_bool ended;      /* both threads have ended */
 
     /* ---- control loop ---- */
+    struct sse_local_writer_t *store_writer;
     pthread_t writer;
     pthread_t reader;   /* joined by the writer */
     uv_prepare_t flush; /* active while calls of this turn are queued */
@@ -83,6 +84,13 @@ void sse_local_history_fail(sse_job_t *job, apr_status_t status);
 
 /* ---- any thread ---- */
 void sse_local_give_back_post(sse_local_t *l, sse_job_t *list);
+
+/* ---- local_writer.c, control loop ---- */
+void sse_local_writer_create(sse_local_t *l);  /* before its thread */
+void sse_local_writer_destroy(sse_local_t *l); /* after its thread */
+/* Carries a small job out at once where nothing waits before it and the disk is quick: it is on
+ * its way back then. False: it must be pushed to the thread. */
+bool sse_local_writer_try(sse_local_t *l, sse_job_t *job);
 
 /* ---- the threads ---- */
 void *sse_local_writer(void *l);

@@ -106,6 +106,14 @@ void sse_jobq_close(sse_jobq_t *q)
     pthread_mutex_unlock(&q->lock);
 }
 
+bool sse_jobq_is_empty(sse_jobq_t *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool empty = !q->head;
+    pthread_mutex_unlock(&q->lock);
+    return empty;
+}
+
 sse_job_t *sse_jobq_take(sse_jobq_t *q)
 {
     pthread_mutex_lock(&q->lock);

@@ -123,6 +123,7 @@ void sse_jobq_clear(sse_jobq_t *q); /* must be empty */
 /* Appends a list that is linked by `next`. */
 void sse_jobq_push(sse_jobq_t *q, sse_job_t *list);
 void sse_jobq_close(sse_jobq_t *q);
+bool sse_jobq_is_empty(sse_jobq_t *q);
 /* Takes all there is, NULL if there is nothing. */
 sse_job_t *sse_jobq_take(sse_jobq_t *q);
 /* Waits until there is something to take, the queue is closed, or wait_ms have passed. False:

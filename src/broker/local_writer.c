@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer thread: holds the directory's lock and the store, makes one transaction of all jobs
- * that wait, trims in between, and finds its way back when the disk fails or the file is damaged.
- */
+/* The writer: holds the directory's lock and the store, makes one transaction of all jobs that
+ * wait, trims in between, and finds its way back when the disk fails or the file is damaged. It is
+ * a thread; a small job that comes alone while that thread sleeps is carried out by the control
+ * loop itself, which saves two wake-ups where a commit is no more than a write to memory. */
 #include "broker/local_impl.h"
 #include "core/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PROBLEM_SIZE 256
@@ -20,8 +23,17 @@
 #define EXPIRE_AGAIN_MS 50
 #define TRIM_AFTER 256
 #define TRIM_BUDGET 4096
+/* Jobs that the control loop carries out before the thread has a turn to tidy up. */
+#define ALONE_MAX 256
+/* A job that took the control loop longer than this sends the next ones to the thread for a while.
+ */
+#define ALONE_SLOW_NS 2000000
+#define ALONE_PAUSE_NS 1000000000
 
-typedef struct writer_t {
+typedef struct sse_local_writer_t {
+    pthread_mutex_t turn; /* whoever holds it may touch the rest; never waited for by the loop */
+    size_t alone;         /* jobs of the control loop since the thread's last turn */
+    int64_t pause_ns;     /* monotonic: no jobs of the control loop until then */
     sse_local_t *l;
     sse_disk_t *store;
     int lock_fd;
@@ -409,35 +421,109 @@ static unsigned idle_ms(const writer_t *w)
     return left <= 0 ? 0 : left < IDLE_MS ? (unsigned)left : IDLE_MS;
 }
 
+static bool is_small(const sse_job_t *job)
+{
+    switch (job->kind) {
+    case SSE_JOB_PUBLISH:
+        return job->n_items == 1;
+    case SSE_JOB_CONNECT:
+    case SSE_JOB_SUBSCRIBE:
+    case SSE_JOB_UNSUBSCRIBE:
+    case SSE_JOB_RECORD:
+    case SSE_JOB_TRACKING:
+    case SSE_JOB_HISTORY:
+    case SSE_JOB_SESSION_PUT:
+    case SSE_JOB_SESSION_GET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int64_t monotonic_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+bool sse_local_writer_try(sse_local_t *l, sse_job_t *job)
+{
+    writer_t *w = l->store_writer;
+    if (job->next || !is_small(job) || l->store_conf.full || pthread_mutex_trylock(&w->turn))
+        return false;
+    int64_t began = monotonic_ns();
+    bool can = w->store && w->state == SSE_BROKER_CONNECTED && w->alone < ALONE_MAX &&
+               began >= w->pause_ns && !w->waiting && sse_jobq_is_empty(&l->to_writer);
+    if (can) {
+        w->alone++;
+        run(w, job);
+        int64_t ended = monotonic_ns();
+        if (ended - began > ALONE_SLOW_NS)
+            w->pause_ns = ended + ALONE_PAUSE_NS;
+    }
+    pthread_mutex_unlock(&w->turn);
+    return can;
+}
+
+void sse_local_writer_create(sse_local_t *l)
+{
+    writer_t *w = sse_calloc(1, sizeof *w);
+    w->l = l;
+    w->lock_fd = -1;
+    w->state = SSE_BROKER_STARTING;
+    w->began_ms = sse_local_now_ms();
+    w->waiting_tail = &w->waiting;
+    pthread_mutex_init(&w->turn, NULL);
+    l->store_writer = w;
+}
+
+void sse_local_writer_destroy(sse_local_t *l)
+{
+    pthread_mutex_destroy(&l->store_writer->turn);
+    free(l->store_writer);
+}
+
+/* False when all is done and nothing more will come. */
+static bool take_turn(writer_t *w, bool open)
+{
+    if (!open && !w->waiting && !w->trim_more)
+        return false;
+    w->alone = 0;
+    if (!w->store) {
+        without_store(w);
+        return true;
+    }
+    sse_job_t *batch = next_batch(w);
+    if (batch)
+        run(w, batch);
+    if (atomic_load(&w->l->hurry))
+        w->trim_more = false;
+    else if (w->store)
+        keep_house(w);
+    return true;
+}
+
 void *sse_local_writer(void *baton)
 {
-    writer_t writer = {
-        .l = baton, .lock_fd = -1, .state = SSE_BROKER_STARTING, .began_ms = sse_local_now_ms()};
-    writer_t *w = &writer;
-    w->waiting_tail = &w->waiting;
-    for (;;) {
-        bool open = sse_jobq_wait(&w->l->to_writer, idle_ms(w));
-        if (!open && !w->waiting && !w->trim_more)
-            break;
-        if (!w->store) {
-            without_store(w);
-            continue;
-        }
-        sse_job_t *batch = next_batch(w);
-        if (batch)
-            run(w, batch);
-        if (atomic_load(&w->l->hurry))
-            w->trim_more = false;
-        else if (w->store)
-            keep_house(w);
+    sse_local_t *l = baton;
+    writer_t *w = l->store_writer;
+    unsigned wait_ms = 0;
+    for (bool more = true; more;) {
+        bool open = sse_jobq_wait(&l->to_writer, wait_ms);
+        pthread_mutex_lock(&w->turn);
+        more = take_turn(w, open);
+        wait_ms = idle_ms(w);
+        pthread_mutex_unlock(&w->turn);
     }
     /* The last connection to close is the one that can tidy up. */
-    sse_jobq_close(&w->l->to_reader);
-    pthread_join(w->l->reader, NULL);
+    sse_jobq_close(&l->to_reader);
+    pthread_join(l->reader, NULL);
     sse_disk_close(w->store);
+    w->store = NULL;
     if (w->lock_fd >= 0)
         close(w->lock_fd);
-    atomic_store(&w->l->ended, true);
-    sse_wakeup_post(&w->l->wake);
+    atomic_store(&l->ended, true);
+    sse_wakeup_post(&l->wake);
     return NULL;
 }
