@@ -493,3 +493,21 @@ def test_deep_data_in_an_answer_of_the_socket(make_hub):
         s.sendall(b'{"method":"GET","path":"/events/deep/history"}\n')
         answer = json.loads(read_until(s, b"\n"))
     assert answer["body"]["messages"][0]["data"] == json.loads(data)
+
+
+def test_streams_that_break_while_a_message_goes_out(make_hub):
+    """The write is what tells that a client is gone: the message reaches every other one, and the broken are closed."""
+    hub = make_hub(threads=1)
+    channel = hub.channel()
+    clients = [attach(channel, user="u%d" % (n // 2), events=["e"]) for n in range(10)]
+    for s in clients:
+        read_until(s, b"stream-open")
+    for s in clients[1::3]:
+        s.shutdown(socket.SHUT_RD)
+    post(channel, "/publish", event="e", data=1)
+    hub.wait_streams(len(clients) - len(clients[1::3]), channel)
+    post(channel, "/publish", event="e", data=2)
+    for n, s in enumerate(clients):
+        if n % 3 != 1:
+            read_until(s, b"data: 2\n\n")
+        s.close()
