@@ -1,149 +1,198 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Several hubs on one Redis, without httpd: acknowledged publishes a second, deliveries a second, and what events without a local
-stream cost a hub. Prints a table and judges nothing; all of it shares this machine's processors.
+"""Hubs on one Redis without httpd in front: what publishes, connects and deliveries cost hubs and Redis as hubs are added, and what a hub
+pays for events that none of its streams carries. This process is their httpd, publisher and reader."""
 
-  bench_hubs.py PROGRAM [--streams N] [--messages N]      PROGRAM: build/release/sse-hub
-"""
-
-import argparse
+import contextlib
 import json
-import os
-import pathlib
 import selectors
 import socket
-import sys
 import threading
 import time
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from bench_procs import cpu_us, user_memory
+from hub_process import HubProcess
+from redis_servers import RedisNode
 
-from hub_process import HubProcess  # noqa: E402
-from redis_servers import RedisNode  # noqa: E402
-
-WINDOW = 64  # requests of one publisher under way
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+WINDOW = 64  # messages of one publisher under way
+DATA = "x" * 100
+GROUPS = 64
 
 
-def publish(path, event, count):
-    """Sends `count` publishes over an admin socket, WINDOW of them under way; each must be acknowledged."""
-    line = json.dumps({"method": "POST", "path": "/publish", "body": {"event": event, "data": "x" * 80}}).encode() + b"\n"
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(path)
-        answers = s.makefile("rb")
-        sent = min(WINDOW, count)
-        s.sendall(line * sent)
-        for _ in range(count):
-            answer = answers.readline()
-            assert b'"status":200' in answer.replace(b" ", b""), answer
-            if sent < count:
-                s.sendall(line)
-                sent += 1
-
-
-def publish_everywhere(hubs, event, count):
-    threads = [threading.Thread(target=publish, args=(h.admin_path, event, count // len(hubs))) for h in hubs]
-    begun = time.monotonic()
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    return time.monotonic() - begun
-
-
-class Readers:
-    """Streams over socket pairs, spread over the hubs; counts what comes."""
-
-    def __init__(self, hubs, count, event):
-        self.selector = selectors.EpollSelector()
-        self.messages = 0
-        self.count = count
-        self.opened = 0
-        channels = [h.channel() for h in hubs]
-        for i in range(count):
-            channel = channels[i % len(hubs)]
-            near, far = socket.socketpair()
-            reserved = channel.reserve(events=[event])
-            channel.attach(reserved.ticket, far)
-            far.close()
-            near.setblocking(False)
-            self.selector.register(near, selectors.EVENT_READ)
-        self.channels = channels
-        self.read_until(lambda: self.opened == count)
-
-    def read_until(self, condition, limit=120):
-        deadline = time.monotonic() + limit
-        while not condition():
-            assert time.monotonic() < deadline, "%d opened, %d messages" % (self.opened, self.messages)
-            for key, _ in self.selector.select(1):
-                data = key.fileobj.recv(1 << 18)
-                assert data, "a stream ended"
-                self.opened += data.count(b"event: stream-open")
-                self.messages += data.count(b"event: bench")
-
-    def close(self):
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        for channel in self.channels:
-            channel.close()
-
-
-def measure(program, redis, n_hubs, streams, messages):
-    url = "redis://127.0.0.1:%d/0?prefix=b%d:" % (redis.port, n_hubs)
-    hubs = [HubProcess(program, sanitizer="none", broker=url, threads=1, max_streams=20000) for _ in range(n_hubs)]
+@contextlib.contextmanager
+def hubs_on_redis(bench, count):
+    """(hubs, Redis), all gone afterwards."""
+    redis = RedisNode("--appendfsync", "everysec")
+    hubs = []
     try:
-        pids = [h.process.pid for h in hubs]
-        publish_everywhere(hubs, "warm", 500)
-        before, redis_before = [cpu_seconds(p) for p in pids], cpu_seconds(redis.process.pid)
-        took = publish_everywhere(hubs, "nobody", messages)
-        used = sum(cpu_seconds(p) - b for p, b in zip(pids, before))
-        redis_used = cpu_seconds(redis.process.pid) - redis_before
-        print("%d hubs: %6d publishes/s; CPU a publish: hubs %5.1f us, Redis %5.1f us" % (
-            n_hubs, messages / took, used / messages * 1e6, redis_used / messages * 1e6))
-        if n_hubs > 1:
-            before = cpu_seconds(pids[-1])
-            publish(hubs[0].admin_path, "elsewhere", messages)
-            print("        a hub without streams of it spends %.2f us an event" % ((cpu_seconds(pids[-1]) - before) / messages * 1e6))
-        readers = Readers(hubs, streams, "bench")
-        rounds = max(10, 200000 // streams)
-        before = [cpu_seconds(p) for p in pids]
-        begun = time.monotonic()
-        thread = threading.Thread(target=publish, args=(hubs[0].admin_path, "bench", rounds))
-        thread.start()
-        readers.read_until(lambda: readers.messages == rounds * streams)
-        took = time.monotonic() - begun
-        thread.join()
-        used = sum(cpu_seconds(p) - b for p, b in zip(pids, before))
-        print("        %d streams: %7d deliveries/s; hubs' CPU a delivery %.2f us" % (
-            streams, rounds * streams / took, used / (rounds * streams) * 1e6))
-        readers.close()
+        url = f"redis://127.0.0.1:{redis.port}/0"
+        for _ in range(count):
+            hubs.append(HubProcess(bench.hub_program, sanitizer="none", broker=url, threads=1, max_streams=20000))
+        yield hubs, redis
     finally:
         for hub in hubs:
             hub.stop()
             hub.end()
             hub.remove()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
-    parser.add_argument("--streams", type=int, default=3000)
-    parser.add_argument("--messages", type=int, default=20000)
-    given = parser.parse_args()
-    redis = RedisNode("--appendfsync", "everysec")
-    try:
-        for n in (1, 2, 4):
-            measure(pathlib.Path(given.program), redis, n, given.streams, given.messages)
-    finally:
         redis.remove()
 
 
-if __name__ == "__main__":
-    main()
+class Meter:
+    """Time, and CPU of groups of processes, since it was made."""
+
+    def __init__(self, **pids):
+        self.pids = pids
+        self.cpu = self._read()
+        self.began = time.monotonic()
+
+    def _read(self):
+        return {name: sum(map(cpu_us, pids)) for name, pids in self.pids.items()}
+
+    def read(self):
+        """(seconds, microseconds by name)"""
+        seconds = time.monotonic() - self.began
+        return seconds, {name: now - self.cpu[name] for name, now in self._read().items()}
+
+
+def publish(hub, names, batch=1):
+    """Publishes a message to each event of `names` over the admin socket; every one must be acknowledged."""
+    bodies = [[{"event": name, "data": DATA} for name in names[i : i + batch]] for i in range(0, len(names), batch)]
+    lines = [json.dumps({"method": "POST", "path": "/publish", "body": b if batch > 1 else b[0]}).encode() + b"\n" for b in bodies]
+    sent = max(1, WINDOW // batch)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(hub.admin_path)
+        answers = s.makefile("rb")
+        s.sendall(b"".join(lines[:sent]))
+        for i in range(len(lines)):
+            answer = json.loads(answers.readline())
+            if answer["status"] != 200:
+                raise AssertionError(f"refused: {answer}")
+            if sent + i < len(lines):
+                s.sendall(lines[sent + i])
+
+
+def publish_everywhere(hubs, event, count, batch=1):
+    """One publisher a hub, all at once."""
+    threads = [threading.Thread(target=publish, args=(hub, [event] * (count // len(hubs)), batch)) for hub in hubs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+class Readers:
+    """Streams over socket pairs, spread over the hubs, each with a user, `events` and a group; counts messages of events[0]."""
+
+    def __init__(self, hubs, count, events):
+        self.selector = selectors.EpollSelector()
+        self.block = b"event: %s\n" % events[0].encode()
+        self.messages = self.opened = 0
+        self.channels = [hub.channel() for hub in hubs]
+        for i in range(count):
+            channel = self.channels[i % len(hubs)]
+            near, far = socket.socketpair()
+            reserved = channel.reserve(user=f"u{i}", events=events, groups=[f"g{i % GROUPS}"])
+            channel.attach(reserved.ticket, far)
+            far.close()
+            near.setblocking(False)
+            self.selector.register(near, selectors.EVENT_READ)
+        self.read_until(lambda: self.opened == count)
+
+    def read_until(self, done, limit=60):
+        deadline = time.monotonic() + limit
+        while not done():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.opened} streams opened, {self.messages} messages")
+            for key, _ in self.selector.select(1):
+                data = key.fileobj.recv(1 << 18)
+                if not data:
+                    raise AssertionError("a stream ended")
+                self.opened += data.count(b"event: stream-open\n")
+                self.messages += data.count(self.block)
+
+    def close(self):
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+        self.selector.close()
+        for channel in self.channels:
+            channel.close()
+
+
+def deliver(hub, readers, event, streams, count):
+    """`count` messages from one publisher to all streams."""
+    expected = readers.messages + count * streams
+    thread = threading.Thread(target=publish, args=(hub, [event] * count))
+    thread.start()
+    readers.read_until(lambda: readers.messages == expected)
+    thread.join()
+
+
+def used_memory(redis):
+    return int(next(line for line in redis.say("INFO", "memory").splitlines() if line.startswith("used_memory:")).split(":")[1])
+
+
+def bare(bench, streams, count):
+    """`count` hubs: publishes, then streams that open, then messages to all of them."""
+    result = {}
+    with hubs_on_redis(bench, count) as (hubs, redis):
+        groups = {"hubs": [h.process.pid for h in hubs], "redis": [redis.process.pid]}
+        publish_everywhere(hubs, "warm", 500)
+        for name, messages, batch in (("single", 20000, 1), ("batch", 40000, 100)):
+            meter = Meter(**groups)
+            publish_everywhere(hubs, "nobody", messages, batch)
+            seconds, cpu = meter.read()
+            result[name] = {"messages_per_second": messages / seconds, "cpu_us": cpu["hubs"] / messages, "aside_us": cpu["redis"] / messages}
+
+        pss = sum(user_memory(h.process.pid) for h in hubs)
+        used = used_memory(redis)
+        meter = Meter(**groups)
+        readers = Readers(hubs, streams, ["bench", "spare", "part"])
+        seconds, cpu = meter.read()
+        result["open"] = {
+            "per_second": streams / seconds,
+            "cpu_us": cpu["hubs"] / streams,
+            "aside_us": cpu["redis"] / streams,
+            "aside_bytes": (used_memory(redis) - used) / streams,
+            "user_bytes": (sum(user_memory(h.process.pid) for h in hubs) - pss) / streams,
+        }
+        messages = max(10, 300000 // streams)
+        meter = Meter(**groups)
+        deliver(hubs[0], readers, "bench", streams, messages)
+        seconds, cpu = meter.read()
+        result["fan_out"] = {"deliveries_per_second": messages * streams / seconds, "cpu_us": cpu["hubs"] / (messages * streams)}
+        readers.close()
+    return result
+
+
+def foreign(bench, streams, events):
+    """A hub with streams of its own while messages of `events` other events are published through another hub."""
+    result = {}
+    with hubs_on_redis(bench, 2) as ((here, elsewhere), redis):
+        publish_everywhere([here, elsewhere], "warm", 500)
+        readers = Readers([here], streams, ["own"])
+        deliver(here, readers, "own", streams, 10)
+        groups = {"here": [here.process.pid], "redis": [redis.process.pid]}
+        time.sleep(2)  # cursors and presence are written within a second
+        idle = Meter(**groups)
+        time.sleep(3)  # what the hub uses in this time is measured
+        seconds, cpu = idle.read()
+        result["idle"] = {"cpu_us_per_second": cpu["here"] / seconds}
+        pss = user_memory(here.process.pid)
+        if events:
+            messages = max(events, 20000)
+            names = [f"elsewhere{i % events}" for i in range(messages)]
+            meter = Meter(**groups)
+            publish(elsewhere, names, 100)
+            seconds, cpu = meter.read()
+            more = cpu["here"] - result["idle"]["cpu_us_per_second"] * seconds
+            result["foreign"] = {
+                "messages_per_second": messages / seconds,
+                "cpu_us_per_second": cpu["here"] / seconds,
+                "cpu_us": more / messages,
+                "aside_us": cpu["redis"] / messages,
+            }
+        result["foreign_bytes"] = user_memory(here.process.pid) - pss
+        meter = Meter(**groups)
+        deliver(elsewhere, readers, "own", streams, 300)
+        result["own"] = {"cpu_us": meter.read()[1]["here"] / (300 * streams)}
+        readers.close()
+    return result

@@ -83,7 +83,6 @@ class NchanLogin(Nchan):
 
     def __init__(self, bench, users):
         super().__init__(bench, 1)
-        self.name = "nchan+Django"
         self.users = users
         self.site = Site()
         self.httpd = Httpd(bench.stage)
@@ -109,6 +108,7 @@ WSGIScriptAlias / {self.site.script}
             nchan_subscriber eventsource;
             nchan_authorize_request /authorize;
             nchan_channel_id bench;
+            {self.store}
         }}
         location = /authorize {{
             internal;
@@ -119,7 +119,7 @@ WSGIScriptAlias / {self.site.script}
             proxy_set_header Content-Length "";
         }}
 """
-        self.upstreams = f"upstream django {{ server 127.0.0.1:{self.httpd.port}; keepalive 32; }}"
+        self.more_http = f"upstream django {{ server 127.0.0.1:{self.httpd.port}; keepalive 32; }}"
 
     kinds = {"apache2": "Django"}
 
@@ -177,7 +177,7 @@ DBDExptime 300
     SSEAllowEvents **
 </Location>
 """
-        self.httpd.configure(server=server + self.bench.directives, locations=ADMIN + login, mpm_settings=MPM)
+        self.httpd.configure(server=server + self.directives, locations=ADMIN + login, mpm_settings=MPM)
 
     def prepare(self, scenario, streams):
         warm(self.httpd, "/login", streams)

@@ -42,6 +42,7 @@ COLUMNS = (
     ("µs CPU/connect", "again.cpu_us", 1),
     *((f"  of it {kind}", f"again.cpu_us_of.{kind}", 1) for kind in KINDS),
     ("load client beside it", "again.client_us", 1),
+    ("µs Redis/connect", "connect.aside_us", 1),
     ("bytes/stream", "memory_open.user_bytes", 0),
     ("after messages", "memory_used.user_bytes", 0),
     ("deliveries/s", "closed.deliveries_per_second", 0),
@@ -63,51 +64,86 @@ COLUMNS = (
     ("µs CPU", "p1.cpu_us", 1),
     ("8/s", "p8.messages_per_second", 0),
     ("µs CPU", "p8.cpu_us", 1),
+    ("µs Redis", "p8.aside_us", 1),
     ("64/s", "p64.messages_per_second", 0),
     ("µs CPU", "p64.cpu_us", 1),
+    ("µs Redis", "p64.aside_us", 1),
     ("1 × batch 100/s", "p1b100.messages_per_second", 0),
     ("8 × batch 100/s", "p8b100.messages_per_second", 0),
+    ("µs CPU", "p8b100.cpu_us", 1),
+    ("µs Redis", "p8b100.aside_us", 1),
     ("replayed/s", "storm.replayed_per_second", 0),
     ("s", "storm.seconds", 2),
     ("µs CPU/message", "storm.cpu_us", 2),
     ("live p50", "storm.live_last.p50", 0),
     ("live p99", "storm.live_last.p99", 0),
     ("live max", "storm.live_last.max", 0),
+    ("publishes/s", "single.messages_per_second", 0),
+    ("µs CPU", "single.cpu_us", 1),
+    ("µs Redis", "single.aside_us", 1),
+    ("in batches of 100/s", "batch.messages_per_second", 0),
+    ("µs CPU", "batch.cpu_us", 1),
+    ("µs Redis", "batch.aside_us", 1),
+    ("opens/s", "open.per_second", 0),
+    ("µs CPU/open", "open.cpu_us", 1),
+    ("µs Redis/open", "open.aside_us", 1),
+    ("bytes/stream", "open.user_bytes", 0),
+    ("Redis' bytes/stream", "open.aside_bytes", 0),
+    ("deliveries/s", "fan_out.deliveries_per_second", 0),
+    ("µs CPU/delivery", "fan_out.cpu_us", 2),
+    ("the hub alone: µs CPU/s", "idle.cpu_us_per_second", 0),
+    ("with foreign publishes", "foreign.cpu_us_per_second", 0),
+    ("foreign publishes/s", "foreign.messages_per_second", 0),
+    ("more µs CPU/foreign publish", "foreign.cpu_us", 3),
+    ("µs Redis/foreign publish", "foreign.aside_us", 1),
+    ("bytes more in the hub", "foreign_bytes", 0),
+    ("then µs CPU/own delivery", "own.cpu_us", 2),
 )
 
 NCHAN = ("nchan-1", "nchan-2")
-
-# What is to be reached: label, value, against whom (None: the value itself), at most; a negative number: at least.
-TARGETS = (
-    ("CPU per delivery by raw", "closed.cpu_us", ("raw",), 1.15),
-    ("CPU per delivery by nchan", "closed.cpu_us", NCHAN, 0.8),
-    ("p99 to the first receiver by nchan", "paced.first.p99", NCHAN, 1.0),
-    ("p99 to the last receiver by nchan", "paced.last.p99", NCHAN, 1.0),
-    ("p99 of all deliveries by nchan", "paced.delivery.p99", NCHAN, 1.0),
-    ("connects per second with a new login, times nchan asking Django", "connect.per_second", ("nchan+Django",), -10),
-    ("CPU per connect with a new login by nchan asking Django", "connect.cpu_us", ("nchan+Django",), 0.1),
-    ("connects per second of users who come again, times nchan asking Django", "again.per_second", ("nchan+Django",), -10),
-    ("CPU per connect of users who come again by nchan asking Django", "again.cpu_us", ("nchan+Django",), 0.1),
-    ("bytes per stream", "memory_open.user_bytes", None, 1024),
-)
+NCHAN_TLS = ("nchan-tls-1", "nchan-tls-2")
 
 
-# The same for streams over TLS that the hub carries.
-TLS_TARGETS = (
-    ("CPU per delivery over TLS by clear", "closed.cpu_us", ("mod_sse",), 1.2),
-    ("CPU per delivery over TLS by nchan over TLS", "closed.cpu_us", ("nchan-tls-1", "nchan-tls-2"), 0.8),
-    ("bytes per stream over TLS", "memory_open.user_bytes", None, 1024),
-)
+def beside_nchan(nchan):
+    return (
+        ("CPU per delivery by nchan", "closed.cpu_us", nchan, 0.8),
+        ("p99 to the first receiver by nchan", "paced.first.p99", nchan, 1.0),
+        ("p99 to the last receiver by nchan", "paced.last.p99", nchan, 1.0),
+        ("p99 of all deliveries by nchan", "paced.delivery.p99", nchan, 1.0),
+    )
+
+
+MEMORY = ("bytes per stream", "memory_open.user_bytes", None, 1024)
+
+# What is to be reached by a server: label, value, against whom (None: the value itself), at most; a negative number: at least.
+TARGETS = {
+    "mod_sse": (
+        ("CPU per delivery by raw", "closed.cpu_us", ("raw",), 1.15),
+        *beside_nchan(NCHAN),
+        ("connects per second with a new login, times nchan asking Django", "connect.per_second", ("nchan+Django",), -10),
+        ("CPU per connect with a new login by nchan asking Django", "connect.cpu_us", ("nchan+Django",), 0.1),
+        ("connects per second of users who come again, times nchan asking Django", "again.per_second", ("nchan+Django",), -10),
+        ("CPU per connect of users who come again by nchan asking Django", "again.cpu_us", ("nchan+Django",), 0.1),
+        MEMORY,
+    ),
+    "mod_sse-tls": (
+        ("CPU per delivery by clear", "closed.cpu_us", ("mod_sse",), 1.2),
+        ("CPU per delivery by nchan", "closed.cpu_us", NCHAN_TLS, 0.8),
+        MEMORY,
+    ),
+    "mod_sse-on-2": (*beside_nchan(("nchan-on-2",)), MEMORY),
+    "mod_sse-on-4": (*beside_nchan(("nchan-on-4",)), MEMORY),
+}
 
 
 def judge(runs):
     judged = []
-    every = [("mod_sse", *t) for t in TARGETS] + [("mod_sse-tls", *t) for t in TLS_TARGETS]
-    for server, label, path, others, most in every:
-        value = ratio(runs, path, server, others) if others else median(runs.get(server, ()), path)
-        if value is not None:
-            met = value <= most if most >= 0 else value >= -most
-            judged.append({"what": label, "value": round(value, 3), "target": most, "met": met})
+    for server, targets in TARGETS.items():
+        for label, path, others, most in targets:
+            value = ratio(runs, path, server, others) if others else median(runs.get(server, ()), path)
+            if value is not None:
+                met = value <= most if most >= 0 else value >= -most
+                judged.append({"what": f"{server}: {label}", "value": round(value, 3), "target": most, "met": met})
     return judged
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 FAN_OUT = ("warm,10,1", "closed,40,1", "burst,100,16", "paced,{paced},0,{rate}")
 PACED_DELIVERIES = 40000  # a second, about half of what a core can send: latency under load, not under overload
 
+HOSTS = ("mod_sse-on-1", "mod_sse-on-2", "mod_sse-on-4", "nchan-on-2", "nchan-on-4")
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -34,7 +36,7 @@ class Scenario:
         rate = max(1, PACED_DELIVERIES // streams)
         args = ["--streams", str(streams), "--settle", str(self.settle), "--groups", "64"]
         for phase in self.phases:
-            if phase.split(",")[0] in self.needs_batch and server != "mod_sse":
+            if phase.split(",")[0] in self.needs_batch and not server.startswith("mod_sse"):
                 continue
             args += ["--phase", phase.format(rate=rate, paced=rate * 3)]
         if self.again:
@@ -110,9 +112,46 @@ SCENARIOS = {
             again=3,
             settle=200,
         ),
+        Scenario(
+            "bare-hubs",
+            "1, 2 and 4 hubs on one Redis, without httpd: publishes over admin sockets, connects, one event to all streams",
+            (),
+            {"quick": (1000,), "full": (3000,)},
+            rounds={"quick": 1, "full": 3},
+            servers=("hubs-1", "hubs-2", "hubs-4"),
+        ),
+        Scenario(
+            "foreign",
+            "a hub with streams of its own while 0 to 100 000 other events are published through another hub",
+            (),
+            {"quick": (100,), "full": (100,)},
+            rounds={"quick": 1, "full": 3},
+            servers=("foreign-0", "foreign-1000", "foreign-10000", "foreign-100000"),
+        ),
+        Scenario(
+            "hosts-publish",
+            "acknowledged publishes over HTTP through several hosts on one Redis, one stream open",
+            ("warm,200,1,0,8", "p8,4000,0,0,8", "p64,8000,0,0,64", "p8b100,40000,0,0,8,100"),
+            {"quick": (1,), "full": (1,)},
+            rounds={"quick": 1, "full": 3},
+            servers=HOSTS,
+            needs_batch=("p8b100",),
+            settle=200,
+        ),
+        Scenario(
+            "hosts",
+            "one event to all streams, spread over several hosts on one Redis",
+            FAN_OUT,
+            {"quick": (3000,), "full": (9000,)},
+            rounds={"quick": 1, "full": 3},
+            servers=HOSTS,
+        ),
     )
 }
 
-# Sets that `script/bench quick` and `script/bench full` run.
-QUICK = ("event", "user")
-FULL = ("event", "user", "tls", "h2", "directed", "publish", "storm", "login")
+# Sets that `script/bench NAME` runs.
+SETS = {
+    "quick": ("event", "user"),
+    "hubs": ("bare-hubs", "foreign", "hosts-publish", "hosts"),
+    "full": ("event", "user", "tls", "h2", "directed", "publish", "storm", "login", "bare-hubs", "foreign", "hosts-publish", "hosts"),
+}

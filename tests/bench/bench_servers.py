@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 
+from event_stream import fetch
 from httpd_server import KEY, Httpd
 from ports import free_port
 from stage import RUN_AS, make_directory
@@ -18,10 +19,25 @@ NGINX = "/usr/sbin/nginx"
 NCHAN_MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 
 
-class Program:
-    """A server that is one program in the foreground of a temporary directory."""
+class Server:
+    """What the runner asks of a server, beside start(), stop(), pids(), problems() and load_args(scenario)."""
 
     kinds = {}  # what the table calls its processes, where their names do not say it
+
+    def prepare(self, scenario, streams):
+        """Stores what the server must know before streams open: nothing here."""
+
+    def ports(self):
+        """The loopback ports over which streams and publishers are spread."""
+        return [self.port]
+
+    def aside(self):
+        """Processes whose CPU is told apart from the server's."""
+        return []
+
+
+class Program(Server):
+    """A server that is one program in the foreground of a temporary directory."""
 
     def __init__(self):
         self.dir = make_directory("mod_sse-bench-")
@@ -44,9 +60,6 @@ class Program:
         except OSError:
             return False
         return True
-
-    def prepare(self, scenario, streams):
-        """Stores what the server must know before streams open: nothing here."""
 
     def problems(self):
         logs = [self.dir / "console", self.dir / "error.log"]
@@ -83,13 +96,18 @@ class Raw(Program):
 
 
 class Nchan(Program):
-    """Debian's nginx with nchan: memory store, message buffers and heartbeat as ours, no access log."""
+    """Debian's nginx with nchan: messages in memory or in Redis, message buffers and heartbeat as ours, no access log."""
 
-    def __init__(self, bench, workers):
+    name = "nchan"
+
+    def __init__(self, bench, workers, redis=""):
         super().__init__()
         self.workers = workers
-        self.name = f"nchan-{workers}"
-        self.upstreams = self.locations = self.more_listen = ""
+        # With Redis, nchan 1.3.6 delivers nothing where the first message is "newest"; as long as a channel is empty when streams open
+        # its default is the same. A pass that is written outside the locations is not heeded.
+        self.store = "nchan_redis_pass redis;" if redis else "nchan_subscriber_first_message newest;"
+        self.more_http = f"upstream redis {{ nchan_redis_server {redis}; }}" if redis else ""
+        self.locations = self.more_listen = ""
 
     def command(self):
         temporary = "".join(
@@ -114,27 +132,32 @@ http {{
     nchan_shared_memory_size 1g;
     nchan_message_buffer_length 1000;
     nchan_message_timeout 1h;
-    {self.upstreams}
+    {self.more_http}
     server {{
         listen 127.0.0.1:{self.port} backlog=4096 {"reuseport" if self.workers > 1 else ""};
         {self.more_listen}
-        nchan_subscriber_first_message newest;
         location = /event {{
             nchan_subscriber eventsource;
             nchan_eventsource_ping_interval 15;
             nchan_channel_id {EVENT};
+            {self.store}
         }}
         location = /user {{
             nchan_subscriber eventsource;
             nchan_eventsource_ping_interval 15;
             nchan_channel_id u$arg_u {EVENT} part$arg_g spare g$arg_g;
+            {self.store}
         }}
-        location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; }}
+        location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; {self.store} }}
         {self.locations}
     }}
 }}
 """)
         return [NGINX, "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
+
+    def _answers(self):
+        """It says 503 until it has its Redis."""
+        return super()._answers() and fetch(("127.0.0.1", self.port), f"/pub?id={EVENT}").status != 503
 
     def load_args(self, scenario):
         path = "/user?u=%u&g=%g" if scenario.users else "/event"
@@ -185,19 +208,19 @@ KeepAliveTimeout 60
 """
 
 
-class ModSse:
+class ModSse(Server):
     """httpd with the event MPM and 50 workers, mod_sse and its hub: the release build as `make install` leaves it."""
 
-    name = "mod_sse"
     kinds = {"apache2": "httpd", "sse-hub": "hub"}
 
-    def __init__(self, bench):
+    def __init__(self, bench, directives=""):
         self.httpd = Httpd(bench.stage)
         self.bench = bench
+        self.directives = f"{bench.directives}\n{directives}"
         self.port = self.httpd.port
 
     def configure(self):
-        self.httpd.configure(server=self.bench.directives, locations=ADMIN + _EVENTS + _USERS, modules=["authn_anon"], mpm_settings=MPM)
+        self.httpd.configure(server=self.directives, locations=ADMIN + _EVENTS + _USERS, modules=["authn_anon"], mpm_settings=MPM)
 
     def start(self):
         self.configure()

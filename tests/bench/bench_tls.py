@@ -11,7 +11,6 @@ from tls_site import SSL_MODULES, certificates, client_context, virtual_host
 class NchanTls(Nchan):
     def __init__(self, bench, workers):
         super().__init__(bench, workers)
-        self.name = f"nchan-tls-{workers}"
         self.tls_port = free_port()
         keys = certificates() / "localhost"
         self.more_listen = (
@@ -28,13 +27,12 @@ class ModSseTls(ModSse):
 
     def __init__(self, bench, way, streams):
         super().__init__(bench)
-        self.name = "mod_sse-" + way
         self.way = way
         self.streams = streams
         self.tls_port = free_port()
 
     def configure(self):
-        server = f"Listen 127.0.0.1:{self.tls_port}\nSSLSessionCache none\nSSLSessionTickets off\n{self.bench.directives}\n"
+        server = f"Listen 127.0.0.1:{self.tls_port}\nSSLSessionCache none\nSSLSessionTickets off\n{self.directives}\n"
         mpm = MPM
         if self.way == "relay":
             server += "SSETLSHandoff Off\n"

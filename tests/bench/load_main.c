@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The load client of script/bench: opens event streams to one server over loopback, publishes
- * through HTTP, measures, and prints one JSON object. Single thread, one epoll set. A stream that
+/* The load client of script/bench: opens event streams to servers over loopback, publishes through
+ * HTTP, measures, and prints one JSON object. Single thread, one epoll set. A stream that
  * is refused, ends, or gets a message late by 20 s, twice or out of order is a failed run, not a
  * number. */
 #include "load_run.h"
 
+#include <arpa/inet.h>
 #include <err.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 enum { MAX_PHASES = 16 };
 
 typedef struct options_t {
-    const char *server;
     uint32_t streams;
     uint32_t settle_ms;
     uint32_t storm;    /* messages missed in a resume storm, 0 = none */
@@ -35,12 +35,10 @@ static const struct option long_options[] = {{"server", required_argument, NULL,
                                              {"publish-path", required_argument, NULL, 'P'},
                                              {"publish-header", required_argument, NULL, 'H'},
                                              {"body", required_argument, NULL, 'B'},
-                                             {"data-size", required_argument, NULL, 'd'},
                                              {"root", required_argument, NULL, 'R'},
-                                             {"in-flight", required_argument, NULL, 'f'},
+                                             {"aside", required_argument, NULL, 'A'},
                                              {"settle", required_argument, NULL, 'S'},
                                              {"phase", required_argument, NULL, 'm'},
-                                             {"spin", no_argument, NULL, 'x'},
                                              {"storm", required_argument, NULL, 'z'},
                                              {"baseline", required_argument, NULL, 'M'},
                                              {"tls-port", required_argument, NULL, 't'},
@@ -84,21 +82,37 @@ static uint32_t number(const char *text)
     return (uint32_t)n;
 }
 
-static void add_root(load_run_t *run, uint32_t pid)
+static void add_root(load_roots_t *roots, uint32_t pid)
 {
     size_t i = 0;
-    while (i < LOAD_MAX_ROOTS && run->roots.pid[i])
+    while (i < LOAD_MAX_ROOTS && roots->pid[i])
         i++;
     if (i == LOAD_MAX_ROOTS)
-        errx(2, "--root: at most %d", LOAD_MAX_ROOTS);
-    run->roots.pid[i] = (pid_t)pid;
+        errx(2, "--root, --aside: at most %d", LOAD_MAX_ROOTS);
+    roots->pid[i] = (pid_t)pid;
+}
+
+static void add_server(load_streams_t *set, const char *text)
+{
+    char host[64];
+    const char *colon = strrchr(text, ':');
+    if (!colon || (size_t)(colon - text) >= sizeof(host))
+        errx(2, "--server: HOST:PORT expected, got %s", text);
+    if (set->n_servers == LOAD_MAX_SERVERS)
+        errx(2, "--server: at most %d", LOAD_MAX_SERVERS);
+    snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+    struct sockaddr_in *server = &set->servers[set->n_servers++];
+    server->sin_family = AF_INET;
+    server->sin_port = htons((uint16_t)number(colon + 1));
+    if (inet_pton(AF_INET, host, &server->sin_addr) != 1)
+        errx(2, "--server: %s is not an IPv4 address", host);
 }
 
 static void read_option(int c, options_t *options, load_run_t *run)
 {
     switch (c) {
     case 's':
-        options->server = optarg;
+        add_server(&run->set, optarg);
         break;
     case 'n':
         options->streams = number(optarg);
@@ -127,23 +141,17 @@ static void read_option(int c, options_t *options, load_run_t *run)
     case 'B':
         run->body = optarg;
         break;
-    case 'd':
-        run->data_size = number(optarg);
-        break;
     case 'R':
-        add_root(run, number(optarg));
+        add_root(&run->roots, number(optarg));
         break;
-    case 'f':
-        run->in_flight = number(optarg);
+    case 'A':
+        add_root(&run->aside, number(optarg));
         break;
     case 'S':
         options->settle_ms = number(optarg);
         break;
     case 'm':
         read_phase(options, optarg);
-        break;
-    case 'x':
-        run->spin = true;
         break;
     case 't':
         run->set.tls_port = (uint16_t)number(optarg);
@@ -278,14 +286,14 @@ int main(int argc, char **argv)
     run.set.sources = 8;
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         read_option(c, &options, &run);
-    if (!options.server || !run.set.path || !options.streams ||
+    if (!run.set.n_servers || !run.set.path || !options.streams ||
         (options.n_phases && (!run.publish_path || !run.body)))
         errx(2, "--server, --path, --publish-path and --body are needed");
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    load_run_init(&run, options.server, options.streams);
+    load_run_init(&run, options.streams);
     measure(&run, &options, stdout);
     load_run_clear(&run);
     return 0;

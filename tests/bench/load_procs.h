@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { LOAD_MAX_ROOTS = 4, LOAD_MAX_KINDS = 8 };
+enum { LOAD_MAX_ROOTS = 16, LOAD_MAX_KINDS = 8 };
 
 /* The server's first processes; unused entries are 0. */
 typedef struct load_roots_t {

@@ -4,7 +4,6 @@
 
 #include "load_template.h"
 
-#include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -52,17 +51,8 @@ static void note_message(void *ctx, uint32_t stream, uint32_t seq, uint64_t now)
     }
 }
 
-void load_run_init(load_run_t *run, const char *server, uint32_t n_streams)
+void load_run_init(load_run_t *run, uint32_t n_streams)
 {
-    char host[64];
-    const char *colon = strrchr(server, ':');
-    if (!colon || (size_t)(colon - server) >= sizeof(host))
-        errx(1, "--server: HOST:PORT expected, got %s", server);
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - server), server);
-    run->set.server =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
-    if (inet_pton(AF_INET, host, &run->set.server.sin_addr) != 1)
-        errx(1, "--server: %s is not an IPv4 address", host);
     run->set.epfd = epoll_create1(EPOLL_CLOEXEC);
     if (run->set.epfd < 0)
         err(1, "epoll_create1");
@@ -85,7 +75,7 @@ void load_run_clear(load_run_t *run)
 void load_run_pump(load_run_t *run, int wait_ms)
 {
     struct epoll_event events[512];
-    int n = epoll_wait(run->set.epfd, events, 512, run->spin ? 0 : wait_ms);
+    int n = epoll_wait(run->set.epfd, events, 512, wait_ms);
     if (n < 0 && errno != EINTR)
         err(1, "epoll_wait");
     for (int i = 0; i < n; i++) {
@@ -108,10 +98,28 @@ void load_run_pump(load_run_t *run, int wait_ms)
              run->set.n_ready, run->set.n_streams, run->n_complete, run->n_messages, run->n_sent);
 }
 
-static void print_cpu(const load_procs_t *from, const load_procs_t *to, uint64_t n, FILE *out)
+/* CPU of the servers, and of what is told apart. */
+typedef struct usage_t {
+    load_procs_t servers, aside;
+} usage_t;
+
+static void read_usage(const load_run_t *run, usage_t *out_usage)
 {
-    double us = (double)(to->cpu_ns - from->cpu_ns) / 1000;
+    load_procs_cpu(&run->roots, &out_usage->servers);
+    load_procs_cpu(&run->aside, &out_usage->aside);
+}
+
+/* Per piece of the servers' work, and of what is told apart. */
+static void print_usage(const load_run_t *run, const usage_t *before, uint64_t n, uint64_t n_aside,
+                        FILE *out)
+{
+    usage_t now;
+    read_usage(run, &now);
+    double us = (double)(now.servers.cpu_ns - before->servers.cpu_ns) / 1000;
+    double aside_us = (double)(now.aside.cpu_ns - before->aside.cpu_ns) / 1000;
     fprintf(out, "\"cpu_seconds\": %.4f, \"cpu_us\": %.3f", us / 1e6, n ? us / (double)n : 0);
+    if (run->aside.pid[0])
+        fprintf(out, ", \"aside_us\": %.3f", n_aside ? aside_us / (double)n_aside : 0);
 }
 
 static uint64_t own_cpu(void)
@@ -123,9 +131,9 @@ static uint64_t own_cpu(void)
 
 void load_run_open(load_run_t *run, load_opening_t *sum)
 {
-    load_procs_t before, after;
+    usage_t before, after;
     uint32_t next = 0;
-    load_procs_cpu(&run->roots, &before);
+    read_usage(run, &before);
     uint64_t client = own_cpu(), began = run->progress_at = load_samples_now();
     load_samples_clear(&run->opened);
     while (run->opened.count < run->set.n_streams) {
@@ -136,8 +144,9 @@ void load_run_open(load_run_t *run, load_opening_t *sum)
     sum->ns += load_samples_now() - began;
     sum->client_ns += own_cpu() - client;
     sum->streams += run->set.n_streams;
-    load_procs_cpu(&run->roots, &after);
-    load_procs_add(&sum->used, &before, &after);
+    read_usage(run, &after);
+    load_procs_add(&sum->used, &before.servers, &after.servers);
+    sum->aside_ns += after.aside.cpu_ns - before.aside.cpu_ns;
 }
 
 void load_run_print_opening(load_run_t *run, const load_opening_t *sum, const char *name, FILE *out)
@@ -151,7 +160,10 @@ void load_run_print_opening(load_run_t *run, const load_opening_t *sum, const ch
     for (unsigned i = 0; i < sum->used.n_kinds; i++)
         fprintf(out, "%s\"%s\": %.3f", i ? ", " : "", sum->used.kinds[i].name,
                 (double)sum->used.kinds[i].cpu_ns / 1000 / n);
-    fputs("}, \"latency\": ", out);
+    fputs("}", out);
+    if (run->aside.pid[0])
+        fprintf(out, ", \"aside_us\": %.3f", (double)sum->aside_ns / 1000 / n);
+    fputs(", \"latency\": ", out);
     load_samples_print(&run->opened, out);
     fputs("}", out);
 }
@@ -193,7 +205,8 @@ static void publish(load_run_t *run, load_publisher_t *pub, uint32_t n, uint64_t
 void load_run_begin(load_run_t *run, const load_phase_t *phase)
 {
     while (run->n_publishers < phase->publishers) {
-        load_publish_open(&run->publishers[run->n_publishers], &run->set.server, run->set.epfd,
+        load_publish_open(&run->publishers[run->n_publishers],
+                          &run->set.servers[run->n_publishers % run->set.n_servers], run->set.epfd,
                           PUBLISHER_TAG + run->n_publishers);
         run->n_publishers++;
     }
@@ -245,22 +258,22 @@ void load_run_end(load_run_t *run)
 
 void load_run_phase(load_run_t *run, const load_phase_t *phase, FILE *out)
 {
-    load_procs_t before, after;
+    usage_t before;
     uint64_t bytes = run->set.bytes;
     load_run_begin(run, phase);
-    load_procs_cpu(&run->roots, &before);
+    read_usage(run, &before);
     uint64_t began = load_samples_now();
     while (load_run_step(run, phase, began))
         ;
     double seconds = (double)(load_samples_now() - began) / 1e9;
-    load_procs_cpu(&run->roots, &after);
     fprintf(out, "\"%s\": {\"messages\": %u, \"deliveries\": %llu, \"seconds\": %.4f, ",
             phase->name, phase->messages, (unsigned long long)run->delivered, seconds);
     fprintf(out, "\"messages_per_second\": %.1f, \"deliveries_per_second\": %.1f, ",
             phase->messages / seconds, (double)run->delivered / seconds);
     fprintf(out, "\"bytes_per_delivery\": %.1f, ",
             run->delivered ? (double)(run->set.bytes - bytes) / (double)run->delivered : 0);
-    print_cpu(&before, &after, run->measured ? run->delivered : phase->messages, out);
+    print_usage(run, &before, run->measured ? run->delivered : phase->messages, phase->messages,
+                out);
     fputs(", \"first\": ", out);
     load_samples_print(&run->to_first, out);
     fputs(", \"last\": ", out);

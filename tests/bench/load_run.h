@@ -32,13 +32,13 @@ typedef struct load_message_t {
 
 typedef struct load_run_t {
     /* options */
-    load_roots_t roots; /* the server's first processes */
+    load_roots_t roots; /* the servers' first processes */
+    load_roots_t aside; /* of a program whose CPU is told apart: the Redis behind the servers */
     uint32_t in_flight; /* streams being opened at once */
     size_t data_size;
     const char *publish_path; /* templates */
     const char *publish_headers;
     const char *body;
-    bool spin; /* poll without sleeping */
     /* state */
     load_streams_t set;
     load_publisher_t publishers[LOAD_MAX_PUBLISHERS];
@@ -55,7 +55,8 @@ typedef struct load_run_t {
     uint64_t progress_at; /* ns, last time something arrived */
 } load_run_t;
 
-void load_run_init(load_run_t *run, const char *server, uint32_t n_streams);
+/* `run->set.servers` are filled in. */
+void load_run_init(load_run_t *run, uint32_t n_streams);
 void load_run_clear(load_run_t *run);
 
 /* Waits for events at most `wait_ms` and handles them. Ends the program when nothing arrived for 20
@@ -64,7 +65,7 @@ void load_run_pump(load_run_t *run, int wait_ms);
 
 /* What opening streams has cost so far, server and this client apart. */
 typedef struct load_opening_t {
-    uint64_t streams, ns, client_ns;
+    uint64_t streams, ns, client_ns, aside_ns;
     load_procs_t used;
 } load_opening_t;
 

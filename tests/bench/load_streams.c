@@ -75,7 +75,7 @@ void load_streams_open(load_streams_t *set, uint32_t i, bool resume)
     setsockopt(s->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
     if (bind(s->fd, (struct sockaddr *)&from, sizeof(from)))
         err(1, "stream %u: bind", i);
-    struct sockaddr_in server = set->server;
+    struct sockaddr_in server = set->servers[i % set->n_servers];
     if (set->tls_port)
         server.sin_port = htons(set->tls_port);
     if (connect(s->fd, (const struct sockaddr *)&server, sizeof(server)) && errno != EINPROGRESS)

@@ -14,6 +14,8 @@
 
 #define LOAD_NO_SEQ UINT32_MAX
 
+enum { LOAD_MAX_SERVERS = 8 };
+
 typedef enum load_state_t {
     LOAD_CLOSED,
     LOAD_CONNECTING,
@@ -40,7 +42,8 @@ typedef struct load_stream_t {
 typedef struct load_streams_t {
     /* set by the caller */
     int epfd;
-    struct sockaddr_in server;
+    struct sockaddr_in servers[LOAD_MAX_SERVERS]; /* stream i uses number i modulo n_servers */
+    uint32_t n_servers;
     uint16_t tls_port; /* streams use TLS there; 0: clear, on the server's port */
     bool h2;           /* and HTTP/2 */
     uint32_t groups;

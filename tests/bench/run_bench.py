@@ -13,9 +13,12 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "support"))
 
+import bench_hubs  # noqa: E402
 import bench_report as report  # noqa: E402
+from bench_hosts import mod_sse_hosts, nchan_hosts  # noqa: E402
 from bench_logins import ModSseLogin, NchanLogin, PlainHttpd  # noqa: E402
-from bench_scenarios import FULL, QUICK, SCENARIOS  # noqa: E402
+from bench_procs import user_memory  # noqa: E402
+from bench_scenarios import SCENARIOS, SETS  # noqa: E402
 from bench_servers import ModSse, Nchan, Raw  # noqa: E402
 from bench_tls import ModSseTls, NchanTls  # noqa: E402
 from stage import Stage  # noqa: E402
@@ -31,6 +34,10 @@ class Bench:
         self._stage = None
 
     @property
+    def hub_program(self):
+        return self.stage.hub_program
+
+    @property
     def stage(self):
         """The installed release build; only mod_sse needs it."""
         self._stage = self._stage or Stage("release")
@@ -41,7 +48,12 @@ class Bench:
             self._stage.remove()
 
     def make(self, name, scenario, streams):
-        kinds = {
+        kind, _, count = name.rpartition("-")
+        if kind == "mod_sse-on":
+            return mod_sse_hosts(self, int(count))
+        if kind == "nchan-on":
+            return nchan_hosts(self, int(count))
+        makers = {
             "raw": lambda: Raw(self),
             "nchan-1": lambda: Nchan(self, 1),
             "nchan-2": lambda: Nchan(self, 2),
@@ -54,18 +66,26 @@ class Bench:
             "mod_sse-h2": lambda: ModSseTls(self, "h2", streams),
             "mod_sse": lambda: ModSseLogin(self, streams) if scenario.logins else ModSse(self),
         }
-        return kinds[name]()
+        return makers[name]()
 
     def measure(self, name, scenario, streams):
+        kind, _, count = name.rpartition("-")
+        if kind == "hubs":
+            return bench_hubs.bare(self, streams, int(count))
+        if kind == "foreign":
+            return bench_hubs.foreign(self, streams, int(count))
         server = self.make(name, scenario, streams)
         try:
             server.start()
             baseline = sum(user_memory(pid) for pid in server.pids())
             server.prepare(scenario, streams)
-            command = [str(self.programs / "bench-load"), "--server", f"127.0.0.1:{server.port}"]
+            command = [str(self.programs / "bench-load"), "--baseline", str(baseline)]
+            for port in server.ports():
+                command += ["--server", f"127.0.0.1:{port}"]
             for pid in server.pids():
                 command += ["--root", str(pid)]
-            command += ["--baseline", str(baseline)]
+            for pid in server.aside():
+                command += ["--aside", str(pid)]
             command += server.load_args(scenario) + scenario.arguments(streams, name)
             done = subprocess.run(command, capture_output=True, text=True, timeout=600)
             if done.returncode:
@@ -86,23 +106,6 @@ def name_kinds(used, names):
     for kind, value in used.items():
         named[names.get(kind, kind)] = named.get(names.get(kind, kind), 0) + value
     return named
-
-
-def user_memory(root):
-    """PSS of a process and its descendants, in bytes."""
-    total = 0
-    for pid in [root, *descendants(root)]:
-        with open(f"/proc/{pid}/smaps_rollup") as f:
-            total += 1024 * sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
-    return total
-
-
-def descendants(pid):
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *descendants(child)]
-    return found
 
 
 def machine():
@@ -137,18 +140,18 @@ def run(bench, scenario, streams, rounds, servers, out_dir):
 
 def main():
     parser = argparse.ArgumentParser(prog="script/bench")
-    parser.add_argument("what", nargs="*", default=["quick"], help="quick, full, or scenarios: " + ", ".join(SCENARIOS))
+    parser.add_argument("what", nargs="*", default=["quick"], help=f"{', '.join(SETS)}, or scenarios: {', '.join(SCENARIOS)}")
     parser.add_argument("--full", action="store_true", help="numbers of streams and rounds as in full")
     parser.add_argument("--streams", type=int, help="instead of the scenario's numbers of streams")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--server", action="append", help="only these: raw, nchan-1, nchan-2, mod_sse")
+    parser.add_argument("--server", action="append", help="only these of the scenario's servers (the columns)")
     parser.add_argument("--directive", action="append", default=[], help='a line for httpd.conf, such as "SSEHistory 0"')
     parser.add_argument("--programs", type=lambda p: pathlib.Path(p).resolve(), required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     mode = "full" if options.full or "full" in options.what else "quick"
     names = []
     for what in options.what:
-        names += {"quick": QUICK, "full": FULL}.get(what, (what,))
+        names += SETS.get(what, (what,))
     unknown = [n for n in names if n not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
