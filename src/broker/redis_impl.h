@@ -50,6 +50,21 @@ const char *sse_redisscript_sha(sse_redisscript_t script); /* 40 hex digits */
  * call. */
 typedef void (*sse_redisjob_fn)(sse_redisjob_t *job, apr_status_t status, redisReply *reply);
 
+/* Whom a call of the contract answers. */
+typedef union sse_redisanswer_t {
+    sse_published_fn published;
+    sse_connected_fn connected;
+    sse_record_fn record;
+    sse_names_fn names;
+    sse_done_fn done;
+    sse_history_fn history;
+    sse_tracking_fn tracking;
+    sse_session_fn session;
+    sse_presence_counts_fn counts;
+    sse_presence_user_fn user;
+    sse_presence_page_fn page;
+} sse_redisanswer_t;
+
 struct sse_redisjob_t {
     sse_redisjob_t *next, *prev, *reading_next;
     sse_redis_t *redis;
@@ -70,19 +85,7 @@ struct sse_redisjob_t {
     redisReply *reply;
     apr_status_t status;
     /* The call: */
-    union {
-        sse_published_fn published;
-        sse_connected_fn connected;
-        sse_record_fn record;
-        sse_names_fn names;
-        sse_done_fn done;
-        sse_history_fn history;
-        sse_tracking_fn tracking;
-        sse_session_fn session;
-        sse_presence_counts_fn counts;
-        sse_presence_user_fn user;
-        sse_presence_page_fn page;
-    } cb;
+    sse_redisanswer_t cb;
     void *baton;
     size_t n_items, max_messages;
     sse_range_t *ranges; /* names behind them in the same allocation */
@@ -93,6 +96,9 @@ sse_redisjob_t *sse_redisjob_create(sse_redis_t *redis, sse_str_t realm, sse_red
                                     sse_redisjob_fn done, void *baton);
 void sse_redisjob_arg(sse_redisjob_t *job, sse_str_t arg);
 void sse_redisjob_number(sse_redisjob_t *job, int64_t n);
+/* One that answers a call of the contract. */
+sse_redisjob_t *sse_redisanswer_job(sse_broker_t *b, sse_str_t realm, sse_redisscript_t script,
+                                    sse_redisanswer_t cb, void *baton);
 /* Hands the job to its realm's node; it frees itself. */
 void sse_redisjob_submit(sse_redisjob_t *job);
 /* Answers it and frees it; not within a call of the contract. */

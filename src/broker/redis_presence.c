@@ -208,76 +208,41 @@ void sse_redispresence_leave(sse_redis_t *redis)
 
 /* ---- asking ---- */
 
-static int64_t int_at(const redisReply *reply, size_t i)
+/* The answer has what was set before. */
+static sse_redisjob_t *ask(sse_broker_t *b, sse_str_t realm, sse_redisscript_t script,
+                           sse_redisanswer_t cb, void *baton)
 {
-    return i < reply->elements && reply->element[i]->type == REDIS_REPLY_INTEGER
-               ? reply->element[i]->integer
-               : 0;
+    sse_redispresence_save(REDIS(b), false);
+    return sse_redisanswer_job(b, realm, script, cb, baton);
 }
 
-static void on_counts(sse_redisjob_t *job, apr_status_t status, redisReply *reply)
-{
-    bool ok = status == APR_SUCCESS;
-    job->cb.counts(job->baton, status, ok ? (uint64_t)int_at(reply, 3) : 0,
-                   ok ? (uint64_t)int_at(reply, 4) : 0, ok ? (uint64_t)int_at(reply, 5) : 0);
-}
+#define ASK(script, member)                                                                        \
+    ask(b, realm, SSE_SCRIPT_PRESENCE_##script, (sse_redisanswer_t){.member = cb}, baton)
 
 void sse_redispresence_counts(sse_broker_t *b, sse_str_t realm, sse_presence_counts_fn cb,
                               void *baton)
 {
-    sse_redispresence_save(REDIS(b), false);
-    sse_redisjob_t *job =
-        sse_redisjob_create(REDIS(b), realm, SSE_SCRIPT_PRESENCE_COUNTS, on_counts, baton);
-    job->cb.counts = cb;
     sse_buf_t key = {0};
-    sse_buf_printf(&key, "%shubs", REDIS(b)->url.prefix);
-    sse_redisjob_arg(job, REDIS(b)->url.kind == SSE_BROKERURL_CLUSTER ? SSE_STR("")
-                                                                      : sse_buf_slice(&key));
+    if (REDIS(b)->url.kind != SSE_BROKERURL_CLUSTER)
+        sse_buf_printf(&key, "%shubs", REDIS(b)->url.prefix);
+    sse_redisjob_t *job = ASK(COUNTS, counts);
+    sse_redisjob_arg(job, sse_buf_slice(&key));
     sse_buf_clear(&key);
     sse_redisjob_submit(job);
-}
-
-static void on_user(sse_redisjob_t *job, apr_status_t status, redisReply *reply)
-{
-    bool ok = status == APR_SUCCESS;
-    job->cb.user(job->baton, status, ok && int_at(reply, 3), ok ? (uint64_t)int_at(reply, 4) : 0,
-                 ok ? int_at(reply, 5) : 0);
 }
 
 void sse_redispresence_user(sse_broker_t *b, sse_str_t realm, sse_str_t user,
                             sse_presence_user_fn cb, void *baton)
 {
-    sse_redispresence_save(REDIS(b), false);
-    sse_redisjob_t *job =
-        sse_redisjob_create(REDIS(b), realm, SSE_SCRIPT_PRESENCE_USER, on_user, baton);
-    job->cb.user = cb;
+    sse_redisjob_t *job = ASK(USER, user);
     sse_redisjob_arg(job, user);
     sse_redisjob_submit(job);
-}
-
-static void on_page(sse_redisjob_t *job, apr_status_t status, redisReply *reply)
-{
-    if (status == APR_SUCCESS && reply->elements < 5)
-        status = APR_EAGAIN;
-    if (status != APR_SUCCESS) {
-        job->cb.page(job->baton, status, NULL, 0, false);
-        return;
-    }
-    const redisReply *list = reply->element[4];
-    sse_str_t *users = sse_calloc(list->elements + 1, sizeof *users);
-    for (size_t i = 0; i < list->elements; i++)
-        users[i] = (sse_str_t){list->element[i]->str, list->element[i]->len};
-    job->cb.page(job->baton, APR_SUCCESS, users, list->elements, int_at(reply, 3) != 0);
-    free(users);
 }
 
 void sse_redispresence_page(sse_broker_t *b, sse_str_t realm, sse_str_t group, sse_str_t after,
                             size_t limit, sse_presence_page_fn cb, void *baton)
 {
-    sse_redispresence_save(REDIS(b), false);
-    sse_redisjob_t *job =
-        sse_redisjob_create(REDIS(b), realm, SSE_SCRIPT_PRESENCE_PAGE, on_page, baton);
-    job->cb.page = cb;
+    sse_redisjob_t *job = ASK(PAGE, page);
     sse_redisjob_arg(job, group);
     sse_redisjob_arg(job, after);
     sse_redisjob_number(job, (int64_t)limit);
