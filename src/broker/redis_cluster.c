@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Cluster: which node has which of the 16384 slots. A realm's keys share a hash tag, so a realm
  * lives on one node. The map is asked for at the start, when a node is lost, and corrected by
- * MOVED. */
+ * MOVED, which a sharded subscription brings as well as a script. */
 #include "broker/redis_impl.h"
 
 #include "core/log.h"
@@ -11,13 +11,19 @@
 #define SLOTS 16384
 #define ANSWER_MS 2000
 #define AGAIN_MS 300
+#define ARRIVE_MS                                                                                  \
+    3000 /* a slot with many keys takes longer: its callers are told to come again                 \
+          */
+#define ARRIVE_STEP_MS 50
 
 typedef struct sse_rediscluster_t {
     sse_redis_t *redis;
     sse_redisnode_t *slots[SLOTS];
     sse_redisconn_t *conn; /* asks for the map */
-    uv_timer_t again;
-    size_t next; /* whom to ask: seeds, then nodes */
+    uv_timer_t again, arrived;
+    unsigned timers;         /* not closed yet */
+    sse_redisjob_t *waiting; /* for slots under way */
+    size_t next;             /* whom to ask: seeds, then nodes */
 } cluster_t;
 
 static void ask(cluster_t *cluster);
@@ -57,16 +63,11 @@ static void move_realm(sse_redisrealm_t *realm, sse_redisnode_t *node)
     sse_redisnode_t *old = realm->node;
     if (old == node)
         return;
-    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
-        sse_redisnode_subscribe(old, realm, (sse_str_t){c->key, c->n}, false);
-    if (realm->channels)
-        sse_redisnode_subscribe(old, realm, SSE_STR("*"), false);
+    if (!old->sharded) /* a shard drops them by itself */
+        sse_redisnode_unsubscribe_realm(old, realm);
     realm->node = node;
     realm->moved = true;
-    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
-        sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, true);
-    if (realm->channels)
-        sse_redisnode_subscribe(node, realm, SSE_STR("*"), true);
+    sse_redisnode_subscribe_realm(node, realm);
     sse_redisnode_take_queued(old, realm, node);
     sse_redisnode_again(node);
 }
@@ -86,28 +87,59 @@ static void move_realms(cluster_t *cluster)
     }
 }
 
-bool sse_rediscluster_redirect(sse_redis_t *redis, sse_redisjob_t *job, const char *what)
+bool sse_rediscluster_moved(sse_redisnode_t *node, const char *what)
 {
     unsigned slot, port;
-    char kind[8], address[150];
-    cluster_t *cluster = redis->cluster;
-    if (!cluster || sscanf(what, "%7s %u %149s", kind, &slot, address) != 3 || slot >= SLOTS)
+    char address[150];
+    cluster_t *cluster = node->redis->cluster;
+    if (!cluster || sscanf(what, "MOVED %u %149s", &slot, address) != 2 || slot >= SLOTS)
         return false;
     char *colon = strrchr(address, ':');
     if (!colon || sscanf(colon + 1, "%u", &port) != 1 || port > 65535)
         return false;
     *colon = '\0';
-    sse_redisnode_t *node = node_at(redis, *address ? address : job->node->host, (uint16_t)port);
-    if (!node)
-        return false;
-    if (!strcmp(kind, "ASK")) {
-        job->asking = true;
-    } else {
-        job->asking = false;
-        cluster->slots[slot] = node;
+    sse_redisnode_t *to = node_at(node->redis, *address ? address : node->host, (uint16_t)port);
+    if (to && cluster->slots[slot] != to) {
+        cluster->slots[slot] = to;
         move_realms(cluster);
     }
-    sse_redisnode_submit(node, job);
+    return to != NULL;
+}
+
+/* ---- slots under way ---- */
+
+/* Scripts are not sent after a part of their keys: what they would write there stands in the way of
+ * the other part. */
+static void on_arrived(uv_timer_t *timer)
+{
+    cluster_t *cluster = timer->data;
+    sse_redisjob_t *job = cluster->waiting;
+    cluster->waiting = NULL;
+    while (job) {
+        sse_redisjob_t *next = job->next;
+        sse_redisnode_submit(job->realm->node, job);
+        job = next;
+    }
+}
+
+bool sse_rediscluster_wait(sse_redisjob_t *job)
+{
+    cluster_t *cluster = job->redis->cluster;
+    uint64_t now = uv_now(job->redis->base.env.loop);
+    if (!cluster || job->redis->stopping || job->internal)
+        return false;
+    if (!job->asked)
+        job->asked = now;
+    if (now - job->asked > ARRIVE_MS)
+        return false;
+    sse_redisjob_t **at = &cluster->waiting;
+    while (*at)
+        at = &(*at)->next;
+    job->next = NULL;
+    *at = job;
+    job->tries = 0;
+    if (!uv_is_active((uv_handle_t *)&cluster->arrived))
+        uv_timer_start(&cluster->arrived, on_arrived, ARRIVE_STEP_MS, 0);
     return true;
 }
 
@@ -234,8 +266,10 @@ static void on_closed(uv_handle_t *handle)
 {
     cluster_t *cluster = handle->data;
     sse_redis_t *redis = cluster->redis;
-    redis->cluster = NULL;
-    free(cluster);
+    if (--cluster->timers == 0) {
+        redis->cluster = NULL;
+        free(cluster);
+    }
     sse_redis_closed(redis);
 }
 
@@ -245,8 +279,10 @@ void sse_rediscluster_begin(sse_redis_t *redis)
     cluster->redis = redis;
     redis->cluster = cluster;
     uv_timer_init(redis->base.env.loop, &cluster->again);
-    cluster->again.data = cluster;
-    redis->open++;
+    uv_timer_init(redis->base.env.loop, &cluster->arrived);
+    cluster->again.data = cluster->arrived.data = cluster;
+    cluster->timers = 2;
+    redis->open += 2;
     ask(cluster);
 }
 
@@ -256,5 +292,12 @@ void sse_rediscluster_close(sse_redis_t *redis)
     if (!cluster)
         return;
     drop_conn(cluster);
+    for (sse_redisjob_t *job = cluster->waiting, *next; job; job = next) {
+        next = job->next;
+        job->status = APR_EOF;
+        sse_redisjob_finish(job);
+    }
+    cluster->waiting = NULL;
     uv_close((uv_handle_t *)&cluster->again, on_closed);
+    uv_close((uv_handle_t *)&cluster->arrived, on_closed);
 }

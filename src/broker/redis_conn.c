@@ -153,6 +153,8 @@ static void write_wire(sse_redisconn_t *c, sse_buf_t *bytes)
 static void on_flush(uv_prepare_t *handle)
 {
     sse_redisconn_t *c = handle->data;
+    if (c->state == READY && c->events.flushing)
+        c->events.flushing(c->owner);
     uv_prepare_stop(handle);
     if (c->state < GREETING || c->state == LOST || (c->tls && !sse_tlspipe_ready(c->tls)))
         return;
@@ -204,9 +206,9 @@ void sse_redisconn_send(sse_redisconn_t *c, sse_str_t command, sse_redisconn_fn 
     uv_prepare_start(&c->flush, on_flush);
 }
 
-size_t sse_redisconn_queued(const sse_redisconn_t *c)
+void sse_redisconn_flush(sse_redisconn_t *c)
 {
-    return c->out.n;
+    uv_prepare_start(&c->flush, on_flush);
 }
 
 /* ---- greeting ---- */

@@ -28,6 +28,8 @@ typedef struct sse_redisconn_conf_t {
 typedef struct sse_redisconn_events_t {
     void (*ready)(void *owner);
     void (*push)(void *owner, redisReply *reply);
+    /* What this turn said is about to go out: may add to it. NULL: nobody asks. */
+    void (*flushing)(void *owner);
     /* Once; every waiting reply has been given as NULL before. The connection must be closed then
      * (also within the event). */
     void (*lost)(void *owner, const char *why);
@@ -48,7 +50,7 @@ void sse_redisconn_args(sse_buf_t *out, size_t n);
 void sse_redisconn_arg(sse_buf_t *out, sse_str_t arg);
 /* Queues a complete command. fn NULL: nobody waits (a subscriber's). */
 void sse_redisconn_send(sse_redisconn_t *c, sse_str_t command, sse_redisconn_fn fn, void *baton);
-/* Bytes that wait for the end of this turn. */
-size_t sse_redisconn_queued(const sse_redisconn_t *c);
+/* `flushing` is called at the end of this turn, though nothing was said. */
+void sse_redisconn_flush(sse_redisconn_t *c);
 
 #endif

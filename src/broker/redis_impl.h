@@ -77,9 +77,9 @@ struct sse_redisjob_t {
     bool fenced;   /* answered when all that was published before it has been given up */
     bool internal; /* part of a node's start */
     bool waited;   /* WAIT follows it */
-    bool asking;   /* ASKING goes before it */
     unsigned tries;
-    uint64_t token; /* subscriptions that must be in force before it is sent */
+    uint64_t asked; /* loop ms when it first met a slot that was under way */
+    uint64_t token; /* the PING that must come back before it is sent: subscriptions stand then */
     uint64_t fence; /* the PING that must come back before it is answered */
     uint64_t floor; /* history: all messages at or below it had been given when it began */
     redisReply *reply;
@@ -135,7 +135,8 @@ struct sse_redisrealm_t {
     char stamp[24];  /* of the known number */
     uint64_t given;  /* all of interest at or below it has been given to the upcall */
     sse_redischannel_t *channels;
-    bool feeds; /* the realm-wide channel is subscribed */
+    unsigned leaving_wide; /* the realm-wide channel's SUNSUBSCRIBEs that are not confirmed yet */
+    bool stray;            /* the server dropped its sharded channels: the slot went elsewhere */
     /* Messages given while histories are under way. */
     sse_message_t **recent;
     size_t n_recent, cap_recent, histories;
@@ -196,10 +197,13 @@ struct sse_redisnode_t {
     sse_redisjob_t *queue, **queue_tail; /* wait for a token or for the node */
     sse_redisjob_t *sent;                /* by next and prev */
     sse_redisjob_t *fenced, **fenced_tail;
-    uint64_t subs_sent, subs_acked;
+    bool sharded; /* channels are of the slot's shard alone (SSUBSCRIBE, SPUBLISH) */
+    /* PINGs on the pushing connection: what was said there before one has been done when it comes
+     * back. */
     uint64_t pings_sent, pongs;
-    bool ping_queued;
-    bool recover_again; /* a realm came while a recovery was under way */
+    uint64_t subscribed; /* the PING after the last subscription */
+    bool ping_wanted;    /* at the end of this turn */
+    bool recover_again;  /* a realm came while a recovery was under way */
     size_t queue_bytes;
     sse_redisheld_t *held, **held_tail;
     struct sse_redisrecovery_t *recovery;
@@ -209,8 +213,11 @@ sse_redisnode_t *sse_redisnode_create(sse_redis_t *redis, const char *host, uint
 void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job);
 void sse_redisnode_submit_internal(sse_redisnode_t *node, sse_redisjob_t *job);
 /* Subscribes or unsubscribes a channel (kind:name or "*") of a realm. */
-void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm,
-                             sse_str_t channel, bool on);
+void sse_redisnode_subscribe(sse_redisnode_t *node, sse_redisrealm_t *realm, sse_str_t channel,
+                             bool on);
+/* All channels of a realm's interest. */
+void sse_redisnode_subscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *realm);
+void sse_redisnode_unsubscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *realm);
 void sse_redisnode_lose(sse_redisnode_t *node, const char *why);
 /* Recovery is over. */
 void sse_redisnode_ready(sse_redisnode_t *node);
@@ -222,6 +229,9 @@ bool sse_redisnode_idle(const sse_redisnode_t *node);
 /* Ends all its jobs with the status and closes it. */
 void sse_redisnode_close(sse_redisnode_t *node);
 
+/* Asks for a PING on the pushing connection that leaves after all that was said there; its number.
+ */
+uint64_t sse_redissend_ping(sse_redisnode_t *node);
 void sse_redissend_pong(sse_redisnode_t *node);
 void sse_redissend_queued(sse_redisnode_t *node); /* what may be sent now */
 /* Answers what is queued or fenced; what is sent is answered by its connection's end. */
@@ -245,8 +255,10 @@ void sse_redissentinel_cancel(sse_redissentinel_t *s);
 uint16_t sse_rediscluster_slot(sse_str_t key); /* of a hash tag */
 /* Places a realm that is new. */
 sse_redisnode_t *sse_rediscluster_place(sse_redis_t *redis, uint16_t slot);
-/* "MOVED slot host:port" or "ASK ...": sends the job there. False: it cannot be followed. */
-bool sse_rediscluster_redirect(sse_redis_t *redis, sse_redisjob_t *job, const char *what);
+/* "MOVED slot host:port": the slot's realms go there. False: it cannot be followed. */
+bool sse_rediscluster_moved(sse_redisnode_t *node, const char *what);
+/* A slot is on its way ("ASK ..."): the job waits until it has arrived. False: not any longer. */
+bool sse_rediscluster_wait(sse_redisjob_t *job);
 /* Looks the slots up anew. */
 void sse_rediscluster_node_lost(sse_redisnode_t *node);
 void sse_rediscluster_begin(sse_redis_t *redis);

@@ -11,24 +11,75 @@
 #define REPLY_MS 5000
 #define RETRY_MS 100
 #define RETRY_MAX_MS 5000
+#define SHARDED_SINCE 7 /* Redis' version; Valkey names the one that it is like */
 
 static void begin(sse_redisnode_t *node);
 
-void sse_redisnode_subscribe(sse_redisnode_t *node, const sse_redisrealm_t *realm,
-                             sse_str_t channel, bool on)
+#define WIDE SSE_STR("*") /* the channel of messages to many of the realm */
+
+/* ---- subscriptions ---- */
+
+static void say(sse_redisnode_t *node, const char *verb, const sse_buf_t *channel)
 {
+    sse_buf_t out = {0};
+    sse_redisconn_args(&out, 2);
+    sse_redisconn_arg(&out, sse_str(verb));
+    sse_redisconn_arg(&out, sse_buf_slice(channel));
+    sse_redisconn_send(node->pushes, sse_buf_slice(&out), NULL, NULL);
+    sse_buf_clear(&out);
+    node->subscribed = sse_redissend_ping(node);
+}
+
+void sse_redisnode_subscribe(sse_redisnode_t *node, sse_redisrealm_t *realm, sse_str_t channel,
+                             bool on)
+{
+    static const char *const verbs[2][2] = {{"UNSUBSCRIBE", "SUBSCRIBE"},
+                                            {"SUNSUBSCRIBE", "SSUBSCRIBE"}};
     if (node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY)
         return;
-    sse_buf_t name = {0}, out = {0};
+    sse_buf_t name = {0};
     sse_buf_printf(&name, "%sp:", realm->prefix);
     sse_buf_str(&name, channel);
-    sse_redisconn_args(&out, 2);
-    sse_redisconn_arg(&out, on ? SSE_STR("SUBSCRIBE") : SSE_STR("UNSUBSCRIBE"));
-    sse_redisconn_arg(&out, sse_buf_slice(&name));
-    sse_redisconn_send(node->pushes, sse_buf_slice(&out), NULL, NULL);
+    say(node, verbs[node->sharded][on], &name);
     sse_buf_clear(&name);
-    sse_buf_clear(&out);
-    node->subs_sent++;
+    if (node->sharded && !on && sse_str_eq(channel, WIDE))
+        realm->leaving_wide++;
+}
+
+void sse_redisnode_subscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *realm)
+{
+    realm->stray = false;
+    realm->leaving_wide = 0;
+    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
+        sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, true);
+    if (realm->channels)
+        sse_redisnode_subscribe(node, realm, WIDE, true);
+}
+
+void sse_redisnode_unsubscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *realm)
+{
+    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
+        sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, false);
+    if (realm->channels)
+        sse_redisnode_subscribe(node, realm, WIDE, false);
+}
+
+/* A shard that gives a slot away drops the slot's subscriptions and says so, unasked. The
+ * realm-wide channel stands for all of them: subscribed again it is either taken, or answered by
+ * where the slot is now. */
+static void on_sharded(sse_redisnode_t *node, sse_redisrealm_t *realm, bool on)
+{
+    if (realm->node != node || !realm->channels)
+        return;
+    if (!on && realm->leaving_wide) {
+        realm->leaving_wide--;
+    } else if (!on && !realm->stray) {
+        realm->stray = true;
+        sse_redisnode_subscribe(node, realm, WIDE, true);
+    } else if (on && realm->stray) {
+        sse_redisnode_subscribe_realm(node, realm);
+        sse_redisnode_again(node);
+    }
 }
 
 /* ---- what is pushed ---- */
@@ -61,22 +112,42 @@ static sse_str_t str_of(const redisReply *reply)
     return (sse_str_t){reply->str, reply->len};
 }
 
+static void on_flushing(void *owner)
+{
+    sse_redisnode_t *node = owner;
+    if (!node->ping_wanted)
+        return;
+    node->ping_wanted = false;
+    node->pings_sent++;
+    sse_redisconn_send(node->pushes, SSE_STR("*1\r\n$4\r\nPING\r\n"), NULL, NULL);
+}
+
+static void on_pong(sse_redisnode_t *node)
+{
+    sse_redissend_pong(node);
+    if (node->state == SSE_NODE_CATCHING && node->pongs >= node->subscribed && !node->recovery)
+        sse_redisrecovery_begin(node);
+    sse_redissend_queued(node);
+}
+
 static void on_push(void *owner, redisReply *reply)
 {
     sse_redisnode_t *node = owner;
     if (reply->type == REDIS_REPLY_STATUS) { /* +PONG outside of a subscription */
-        sse_redissend_pong(node);
+        on_pong(node);
         return;
     }
     if (reply->type == REDIS_REPLY_ERROR) {
-        sse_redisnode_lose(node, reply->str);
+        if (!sse_rediscluster_moved(node, reply->str))
+            sse_redisnode_lose(node, reply->str);
         return;
     }
     if (reply->type != REDIS_REPLY_ARRAY || !reply->elements ||
         reply->element[0]->type != REDIS_REPLY_STRING)
         return;
     sse_str_t kind = str_of(reply->element[0]), rest;
-    if (sse_str_eq(kind, SSE_STR("message")) && reply->elements == 3) {
+    if ((sse_str_eq(kind, SSE_STR("message")) || sse_str_eq(kind, SSE_STR("smessage"))) &&
+        reply->elements == 3) {
         sse_redisrealm_t *realm =
             sse_redisrealm_of(node->redis, str_of(reply->element[1]), false, &rest);
         if (realm && realm->node == node && node->state == SSE_NODE_READY)
@@ -89,13 +160,15 @@ static void on_push(void *owner, redisReply *reply)
         if (realm && realm->node == node)
             sse_redisrealm_control(realm, str_of(reply->element[3]));
     } else if (sse_str_eq(kind, SSE_STR("pong"))) {
-        sse_redissend_pong(node);
-    } else {
-        node->subs_acked++;
-        if (node->state == SSE_NODE_CATCHING && node->subs_acked == node->subs_sent &&
-            !node->recovery)
-            sse_redisrecovery_begin(node);
-        sse_redissend_queued(node);
+        on_pong(node);
+    } else if (sse_str_eq(kind, SSE_STR("ssubscribe")) ||
+               sse_str_eq(kind, SSE_STR("sunsubscribe"))) {
+        sse_redisrealm_t *realm =
+            reply->elements == 3 && reply->element[1]->type == REDIS_REPLY_STRING
+                ? sse_redisrealm_of(node->redis, str_of(reply->element[1]), false, &rest)
+                : NULL;
+        if (realm && sse_str_eq(rest, SSE_STR("p:*")))
+            on_sharded(node, realm, kind.n == strlen("ssubscribe"));
     }
 }
 
@@ -106,6 +179,8 @@ static void close_conns(sse_redisnode_t *node)
     sse_redisconn_t *conns[] = {node->commands, node->pushes};
     node->commands = node->pushes = NULL;
     node->conns_ready = 0;
+    node->pings_sent = node->pongs = node->subscribed = 0;
+    node->ping_wanted = node->recover_again = false;
     for (size_t i = 0; i < 2; i++)
         if (conns[i])
             sse_redisconn_close(conns[i], sse_redis_closed, node->redis);
@@ -154,29 +229,18 @@ static void on_lost(void *owner, const char *why)
 
 static void psubscribe(sse_redisnode_t *node)
 {
-    sse_buf_t pattern = {0}, out = {0};
+    sse_buf_t pattern = {0};
     sse_buf_printf(&pattern, "%s{*}:ctl", node->redis->url.prefix);
-    sse_redisconn_args(&out, 2);
-    sse_redisconn_arg(&out, SSE_STR("PSUBSCRIBE"));
-    sse_redisconn_arg(&out, sse_buf_slice(&pattern));
-    sse_redisconn_send(node->pushes, sse_buf_slice(&out), NULL, NULL);
+    say(node, "PSUBSCRIBE", &pattern);
     sse_buf_clear(&pattern);
-    sse_buf_clear(&out);
-    node->subs_sent++;
 }
 
 static void subscribe_all(sse_redisnode_t *node)
 {
-    node->subs_sent = node->subs_acked = node->pings_sent = node->pongs = 0;
-    node->ping_queued = node->recover_again = false;
     psubscribe(node);
-    for (sse_redisrealm_t *realm = node->redis->realms; realm; realm = realm->hh.next) {
-        if (realm->node != node || !realm->channels)
-            continue;
-        for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
-            sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, true);
-        sse_redisnode_subscribe(node, realm, SSE_STR("*"), true);
-    }
+    for (sse_redisrealm_t *realm = node->redis->realms; realm; realm = realm->hh.next)
+        if (realm->node == node)
+            sse_redisnode_subscribe_realm(node, realm);
 }
 
 static void on_loaded(void *baton, redisReply *reply)
@@ -219,11 +283,14 @@ static void on_info(void *baton, redisReply *reply)
             freeReplyObject(reply);
         return;
     }
-    sse_str_t run = SSE_STR_NONE, role = SSE_STR_NONE;
+    sse_str_t run = SSE_STR_NONE, role = SSE_STR_NONE, version = SSE_STR_NONE;
     if (reply->type == REDIS_REPLY_STRING) {
         run = info_line(str_of(reply), "run_id:");
         role = info_line(str_of(reply), "\nrole:");
+        version = info_line(str_of(reply), "redis_version:");
     }
+    node->sharded = node->redis->url.kind == SSE_BROKERURL_CLUSTER && version.n &&
+                    atoi(version.p) >= SHARDED_SINCE;
     node->same_life = run.n && sse_str_eq(run, sse_str(node->run_id));
     snprintf(node->run_id, sizeof node->run_id, "%.*s", (int)run.n, run.p ? run.p : "");
     bool replica = sse_str_eq(role, SSE_STR("slave"));
@@ -247,14 +314,18 @@ static void on_ready(void *owner)
 
 static void open_conns(sse_redisnode_t *node)
 {
-    static const sse_redisconn_events_t events = {on_ready, on_push, on_lost};
+    static const sse_redisconn_events_t events = {.ready = on_ready, .lost = on_lost},
+                                        push_events = {.ready = on_ready,
+                                                       .push = on_push,
+                                                       .flushing = on_flushing,
+                                                       .lost = on_lost};
     sse_redisconn_conf_t conf;
     sse_redis_conn_conf(node->redis, node, &conf);
     conf.connect_ms = CONNECT_MS;
     conf.reply_ms = REPLY_MS;
     node->commands = sse_redisconn_open(&conf, &events, node);
     conf.pushed = true;
-    node->pushes = sse_redisconn_open(&conf, &events, node);
+    node->pushes = sse_redisconn_open(&conf, &push_events, node);
     node->redis->open += 2;
 }
 
@@ -289,7 +360,7 @@ void sse_redisnode_again(sse_redisnode_t *node)
         return;
     if (node->recovery)
         node->recover_again = true;
-    else if (node->subs_acked == node->subs_sent)
+    else if (node->pongs >= node->subscribed)
         sse_redisrecovery_begin(node);
 }
 

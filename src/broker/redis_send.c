@@ -48,14 +48,11 @@ bool sse_redisnode_idle(const sse_redisnode_t *node)
 
 /* ---- answers ---- */
 
-/* Asks for a PING that leaves after this. */
-static uint64_t next_ping(sse_redisnode_t *node)
+uint64_t sse_redissend_ping(sse_redisnode_t *node)
 {
-    if (node->ping_queued && sse_redisconn_queued(node->pushes))
-        return node->pings_sent;
-    sse_redisconn_send(node->pushes, SSE_STR("*1\r\n$4\r\nPING\r\n"), NULL, NULL);
-    node->ping_queued = true;
-    return ++node->pings_sent;
+    node->ping_wanted = true;
+    sse_redisconn_flush(node->pushes);
+    return node->pings_sent + 1;
 }
 
 static void settle(sse_redisnode_t *node, sse_redisjob_t *job)
@@ -83,7 +80,7 @@ static void settle(sse_redisnode_t *node, sse_redisjob_t *job)
         sse_redisjob_finish(job);
         return;
     }
-    job->fence = next_ping(node);
+    job->fence = sse_redissend_ping(node);
     job->next = NULL;
     *node->fenced_tail = job;
     node->fenced_tail = &job->next;
@@ -100,7 +97,10 @@ void sse_redissend_pong(sse_redisnode_t *node)
         uint64_t epoch, seq = (uint64_t)job->reply->element[1]->integer;
         sse_redistext_epoch((sse_str_t){job->reply->element[0]->str, job->reply->element[0]->len},
                             &epoch);
-        if (epoch == job->realm->known.epoch && seq > job->realm->given)
+        if (job->realm->node != node)
+            job->status =
+                APR_EAGAIN; /* what came by the pushes of a slot that went was not given */
+        else if (epoch == job->realm->known.epoch && seq > job->realm->given)
             job->realm->given = seq;
         sse_redisjob_finish(job);
     }
@@ -129,8 +129,11 @@ static void refused(sse_redisnode_t *node, sse_redisjob_t *job)
         return;
     }
     sse_redis_t *redis = node->redis;
-    if ((!strncmp(what, "MOVED ", 6) || !strncmp(what, "ASK ", 4)) && job->tries < TRIES &&
-        sse_rediscluster_redirect(redis, job, what))
+    if (job->tries < TRIES && sse_rediscluster_moved(node, what)) {
+        sse_redisnode_submit(job->realm->node, job);
+        return;
+    }
+    if (!strncmp(what, "ASK ", 4) && sse_rediscluster_wait(job))
         return;
     complain(redis, what);
     bool leave = !strncmp(what, "READONLY", 8) || !strncmp(what, "MASTERDOWN", 10);
@@ -199,8 +202,6 @@ static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source)
     sse_crypto_random(&random, sizeof random);
     snprintf(epoch, sizeof epoch, "%016llx", (unsigned long long)(random | 1));
     snprintf(meta, sizeof meta, "%smeta", job->realm->prefix);
-    if (job->asking)
-        sse_redisconn_send(node->commands, SSE_STR("*1\r\n$6\r\nASKING\r\n"), NULL, NULL);
     sse_redisconn_args(&out, 9 + job->n_args);
     sse_redisconn_arg(&out, source ? SSE_STR("EVAL") : SSE_STR("EVALSHA"));
     sse_redisconn_arg(&out, source ? sse_redisscript_source(job->script)
@@ -212,7 +213,7 @@ static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source)
     sse_redisconn_arg(&out, sse_str(number));
     snprintf(number, sizeof number, "%lld", (long long)conf->history_seconds);
     sse_redisconn_arg(&out, sse_str(number));
-    sse_redisconn_arg(&out, SSE_STR("p"));
+    sse_redisconn_arg(&out, redis->url.kind == SSE_BROKERURL_CLUSTER ? SSE_STR("s") : SSE_STR("p"));
     sse_redisconn_arg(&out, sse_str(redis->hub));
     sse_buf_str(&out, sse_buf_slice(&job->args));
     job->tries++;
@@ -234,7 +235,7 @@ static void send_job(sse_redisnode_t *node, sse_redisjob_t *job, bool source)
 
 void sse_redissend_queued(sse_redisnode_t *node)
 {
-    while (node->state == SSE_NODE_READY && node->queue && node->queue->token <= node->subs_acked) {
+    while (node->state == SSE_NODE_READY && node->queue && node->queue->token <= node->pongs) {
         sse_redisjob_t *job = node->queue;
         node->queue = job->next;
         if (!node->queue)
@@ -251,7 +252,7 @@ void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job)
         sse_redisjob_fail_later(job, APR_EAGAIN);
         return;
     }
-    job->token = node->subs_sent;
+    job->token = node->subscribed;
     queue(node, job);
     sse_redissend_queued(node);
 }

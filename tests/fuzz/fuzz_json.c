@@ -140,7 +140,8 @@ static json_object *parse_by_jsonc(sse_str_t text)
     char *copy = sse_strndup(text.p, text.n);
     json_object *o;
 
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    /* Not JSON_TOKENER_STRICT: since 0.17 that refuses numbers beyond 64 bits and DEL. */
+    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
     o = json_tokener_parse_ex(tok, copy, (int)text.n + 1);
     CHECK(json_tokener_get_error(tok) == json_tokener_success);
     json_tokener_free(tok);

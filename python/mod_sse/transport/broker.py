@@ -171,7 +171,8 @@ class BrokerTransport(Transport):
         if not items:
             return Answer(200, {}, {"ids": []})
         count, seconds = sse_settings.BROKER_HISTORY
-        arguments: List[Any] = [secrets.token_hex(7) + "01", count, seconds, "p", "python", len(items)]
+        kind = "s" if self.url.scheme == "redis+cluster" else "p"
+        arguments: List[Any] = [secrets.token_hex(7) + "01", count, seconds, kind, "python", len(items)]
         for item in items:
             arguments += [item.event, item.data, int(item.raw), item.ttl, item.key, item.replace, len(item.channels), *item.channels]
         try:

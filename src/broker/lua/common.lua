@@ -5,7 +5,8 @@
 -- in   KEYS[1]  P .. "meta"
 --      ARGV[1]  an epoch (16 hex digits) for a realm that has none yet
 --      ARGV[2]  messages kept per channel; ARGV[3] seconds they are kept
---      ARGV[4]  "p": PUBLISH, "s": SPUBLISH;  ARGV[5] the hub's id; then the script's own
+--      ARGV[4]  "p": one server, "s": a Cluster, in which SPUBLISH keeps to the shard where the server has it;
+--      ARGV[5]  the hub's id; then the script's own
 -- out  {epoch, last number, stamp of the last number, ...}
 --
 -- keys  meta     epoch, seq, at (stamp of seq), tick, dropped
@@ -19,7 +20,7 @@
 local call = redis.call
 local P = string.sub(KEYS[1], 1, -5)
 local COUNT, AGE = tonumber(ARGV[2]), tonumber(ARGV[3])
-local PUBLISH = ARGV[4] == 's' and 'SPUBLISH' or 'PUBLISH'
+local PUBLISH = ARGV[4] == 's' and (redis.REDIS_VERSION_NUM or 0) >= 0x70000 and 'SPUBLISH' or 'PUBLISH'
 local HUB = ARGV[5]
 local time = call('TIME')
 local STAMP = string.format('%s%06d', time[1], tonumber(time[2]))
@@ -75,6 +76,17 @@ local function aged()
     return tonumber(found[1] or 0)
 end
 
+-- All of a channel's stream up to this one is more than the messages kept; `n`: its length.
+local function counted(key, n)
+    local last = 0
+    while n > COUNT do
+        local old = call('XRANGE', key, last > 0 and '(' .. text(last) or '-', '+', 'COUNT', math.min(n - COUNT, 100))
+        last = number_of(old[#old][1])
+        n = n - #old
+    end
+    return last
+end
+
 local function mark(key, limit)
     call('ZADD', key, 'NX', NOW, text(SEQ))
     local old = call('ZREVRANGEBYSCORE', key, limit, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
@@ -106,100 +118,4 @@ local function gone(channel, number)
     if number > known then
         call('SET', P .. 'g:' .. channel, text(number), 'PX', LIFE)
     end
-end
-
--- ---- records ----
-
--- A subscription's field: "p" event, or "s" session (32 bytes) event; its value: start, expiry.
-local function subscriptions(owner)
-    local key, list = P .. 's:' .. owner, {}
-    local all = call('HGETALL', key)
-    for i = 1, #all, 2 do
-        local field = all[i]
-        local start, expires = string.match(all[i + 1], '^(%d+) (%d+)$')
-        local session, event = '', string.sub(field, 2)
-        if string.sub(field, 1, 1) == 's' then
-            session, event = string.sub(field, 2, 33), string.sub(field, 34)
-        end
-        if expires == '0' or tonumber(expires) > SECONDS then
-            list[#list + 1] = {event, session, start, expires}
-        end
-    end
-    table.sort(list, function(a, b)
-        if a[1] ~= b[1] then
-            return a[1] < b[1]
-        end
-        return a[2] < b[2]
-    end)
-    return list
-end
-
--- kind, name, blocked until, subscriptions, memberships: a run of netstrings.
-local function record(kind, name, groups)
-    local owner = kind .. ':' .. name
-    local subs = subscriptions(owner)
-    local out = {net(kind), net(name), net(call('GET', P .. 'b:' .. owner) or '0'), net(tostring(#subs))}
-    for _, sub in ipairs(subs) do
-        for i = 1, 4 do
-            out[#out + 1] = net(sub[i])
-        end
-    end
-    local all = kind == 'u' and call('HGETALL', P .. 'mg:' .. name) or {}
-    local names = {}
-    for i = 1, #all, 2 do
-        names[#names + 1] = {all[i], all[i + 1]}
-    end
-    table.sort(names, function(a, b) return a[1] < b[1] end)
-    out[#out + 1] = net(tostring(#names))
-    for _, group in ipairs(names) do
-        out[#out + 1] = net(group[1])
-        out[#out + 1] = net(group[2])
-        if groups then
-            groups[#groups + 1] = group[1]
-        end
-    end
-    return table.concat(out)
-end
-
--- A user's record and those of its groups, in the order of its memberships.
-local function full_record(kind, name)
-    local groups = {}
-    local out = {record(kind, name, groups)}
-    for _, group in ipairs(groups) do
-        out[#out + 1] = record('g', group)
-    end
-    return table.concat(out)
-end
-
-local function changed(kind, name)
-    publish(kind .. ':' .. name, 'c' .. EPOCH .. ' ' .. text(SEQ) .. ' ' .. AT .. '\n' .. full_record(kind, name))
-end
-
-local function leave(user, group)
-    local was = call('HDEL', P .. 'mg:' .. user, group)
-    call('SREM', P .. 'gm:' .. group, user)
-    return was == 1
-end
-
-local function join(user, group)
-    local new = call('HSETNX', P .. 'mg:' .. user, group, text(SEQ))
-    call('SADD', P .. 'gm:' .. group, user)
-    return new == 1
-end
-
--- Takes a session's subscriptions away.
-local function end_session(session)
-    for _, owner in ipairs(call('SMEMBERS', P .. 'ss:' .. session)) do
-        local some = false
-        for _, field in ipairs(call('HKEYS', P .. 's:' .. owner)) do
-            if string.sub(field, 1, 33) == 's' .. session then
-                some = call('HDEL', P .. 's:' .. owner, field) == 1 or some
-            end
-        end
-        if some then
-            changed(string.sub(owner, 1, 1), string.sub(owner, 3))
-        end
-    end
-    call('DEL', P .. 'ss:' .. session, P .. 'sx:' .. session)
-    call('ZREM', P .. 'sz', session)
 end

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- A stream is about to open.
 -- in   user (empty: anonymous), session (32 bytes or empty), its expiry (0: unknown),
 --      n groups (-1: not known), groups

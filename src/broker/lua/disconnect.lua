@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- Tells all hubs to end streams; blocks a user; ends a session.
 -- in   kind (u, g, s), name, reason, blocked until (UNIX seconds, 0: not)
 local kind, name, reason, until_ = arg(), arg(), arg(), arg()

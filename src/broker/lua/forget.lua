@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- Forgets a user, a group or an event's history.
 -- in   kind, name
 local kind, name = arg(), arg()

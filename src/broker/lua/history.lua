@@ -35,10 +35,8 @@ local function begin(i)
         end
         from = floor
     end
-    local over = call('XLEN', key) - COUNT
-    if over > 0 then
-        local old = call('XRANGE', key, '-', '+', 'COUNT', over)
-        local cut = number_of(old[#old][1])
+    local cut = counted(key, call('XLEN', key))
+    if cut > 0 then
         gap(i, cut)
         from = math.max(from, cut)
     end

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- in   group, replace (1: its members are exactly those added), n added, users, n removed, users
 local group, replace = arg(), arg() == '1'
 local added, removed, touched = {}, {}, {}

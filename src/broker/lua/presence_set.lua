@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- +presence_common
+-- +records_common
 -- A hub's share, or changes of it.
 -- in   lease (ms), streams of the realm on this hub (-1: as they were), n, each: user, streams
 --      (-1: offline)

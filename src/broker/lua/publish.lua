@@ -6,7 +6,13 @@
 -- A message's body is a line of numbers (raw, published, expires, bytes of event and of data, then
 -- the bytes of each channel) and what they count.
 local REALM_WIDE = 8 -- a message to more channels goes to all hubs of the realm, once
+local SPARE = math.min(math.floor(COUNT / 8), 100) -- messages that a channel may have beyond those kept
 local items, fresh = {}, {}
+
+local function replace_key(item)
+    return item.replace ~= '' and P .. 'r:' .. redis.sha1hex(net(item.event) .. net(item.replace) .. item.to) or nil
+end
+
 for i = 1, tonumber(arg()) do
     local item = {event = arg(), data = arg(), raw = arg(), ttl = tonumber(arg()), key = arg(), replace = arg()}
     local seen, channels = {}, {}
@@ -48,34 +54,52 @@ for i = 1, tonumber(arg()) do
     items[i] = item
 end
 
-tick()
-local floor = KEEP and aged() or 0
-
-local function keep(channel, id, body)
-    local key, last = P .. 'h:' .. channel, 0
-    call('XADD', key, id .. '-0', 'm', body)
-    local over = call('XLEN', key) - COUNT
-    while over > 0 do
-        local old = call('XRANGE', key, '-', '+', 'COUNT', math.min(over, 100))
-        last = number_of(old[#old][1])
-        call('XTRIM', key, 'MINID', text(last + 1))
-        over = over - #old
-    end
-    if floor > 0 then
-        local old = call('XREVRANGE', key, text(floor), '-', 'COUNT', 1)
-        if old[1] then
-            last = math.max(last, number_of(old[1][1]))
-            call('XTRIM', key, 'MINID', text(last + 1))
+-- A slot that is on its way has lost some keys already: better fail at once than between two of them.
+if ARGV[4] == 's' then
+    local keys = {P .. 'log', P .. 'ages', P .. 'days'}
+    for _, item in ipairs(items) do
+        for _, channel in ipairs(item.channels) do
+            keys[#keys + 1] = P .. 'h:' .. channel
         end
+        keys[#keys + 1] = item.id
+        keys[#keys + 1] = replace_key(item)
+    end
+    for i = 1, #keys, 1000 do
+        call('EXISTS', unpack(keys, i, math.min(i + 999, #keys)))
+    end
+end
+
+tick()
+local floor
+
+-- What is more than the messages kept, or too old, is taken away now and then: readers leave it out by themselves.
+local function trim(channel, key, n)
+    floor = floor or aged()
+    local last = counted(key, n)
+    local old = floor > last and call('XREVRANGE', key, text(floor), '-', 'COUNT', 1)
+    if old and old[1] then
+        last = math.max(last, number_of(old[1][1]))
     end
     if last > 0 then
+        call('XTRIM', key, 'MINID', text(last + 1))
         gone(channel, last)
     end
-    call('PEXPIRE', key, LIFE)
+end
+
+local function keep(channel, id, body)
+    local key = P .. 'h:' .. channel
+    call('XADD', key, id .. '-0', 'm', body)
+    local n = call('XLEN', key)
+    if n % 8 == 0 or n > COUNT + SPARE then
+        trim(channel, key, n)
+    end
+    if call('PTTL', key) < LIFE - 3600000 then
+        call('PEXPIRE', key, LIFE)
+    end
 end
 
 local function supersede(item)
-    local key = P .. 'r:' .. redis.sha1hex(net(item.event) .. net(item.replace) .. item.to)
+    local key = replace_key(item)
     local old = call('GET', key)
     if old then
         for _, channel in ipairs(item.channels) do
@@ -86,16 +110,26 @@ local function supersede(item)
     call('SET', key, text(SEQ), 'PX', LIFE)
 end
 
-local out = {}
+-- The numbers are taken first: should a call below fail (a slot of a Cluster that is on its way), none is given out again.
+local out, last = {}, SEQ
 for i, item in ipairs(items) do
     local first = item.first or item.same and item.same.number
     if first then
         out[2 * i - 1], out[2 * i] = first, 1
     else
-        SEQ = SEQ + 1
-        AT = STAMP
-        item.number = SEQ
-        out[2 * i - 1], out[2 * i] = SEQ, 0
+        last = last + 1
+        item.number = last
+        out[2 * i - 1], out[2 * i] = last, 0
+    end
+end
+if last > SEQ then
+    AT = STAMP
+    call('HSET', KEYS[1], 'seq', text(last), 'at', AT)
+end
+
+for _, item in ipairs(items) do
+    if item.number then
+        SEQ = item.number
         local id, n = text(SEQ), #item.channels
         local head = {item.raw, text(NOW), item.ttl > 0 and text(NOW + item.ttl * 1000) or '0', #item.event, #item.data}
         for _, channel in ipairs(item.channels) do
@@ -131,5 +165,4 @@ for i, item in ipairs(items) do
         end
     end
 end
-call('HSET', KEYS[1], 'seq', text(SEQ), 'at', AT)
 return result('ok', out)

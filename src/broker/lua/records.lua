@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- in   1: with the records of users' groups (0: without), n owners, each: kind, name
 -- out  a record each
 local full, out = arg() == '1', {}

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- Adds subscriptions of a user or group.
 -- in   kind, name, session (32 bytes or empty), most subscriptions, n events, events
 -- out  "ok" and the record; or "limit"

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- What was last delivered to a user, and how much waits: each message once.
 -- in   user
 -- out  epoch (empty: nothing ever), number, delivered at, pending
@@ -7,9 +8,10 @@ local epoch, number, delivered = string.match(call('HGET', P .. 't', user) or ''
 local floor, seen, pending = aged(), {}, 0
 
 local function count(channel, after)
-    local from = math.max(after, floor)
+    local key = P .. 'h:' .. channel
+    local from = math.max(after, floor, counted(key, call('XLEN', key)))
     while pending < most do
-        local list = call('XRANGE', P .. 'h:' .. channel, '(' .. text(from), '+', 'COUNT', 100)
+        local list = call('XRANGE', key, '(' .. text(from), '+', 'COUNT', 100)
         for _, entry in ipairs(list) do
             from = number_of(entry[1])
             if not seen[from] then

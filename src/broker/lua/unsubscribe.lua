@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- +records_common
 -- Takes subscriptions back; without session both kinds.
 -- in   kind, name, session (32 bytes or empty), n events, events
 -- out  "ok" and the record
