@@ -123,6 +123,20 @@ static void ticket_add(sse_ticket_t *t)
     HASH_ADD(hh, adm->tickets, id, sizeof t->id, t);
 }
 
+/* Into the table while the broker is asked: what is changed or revoked meanwhile concerns this one
+ * as well. */
+static void ticket_wait(sse_ticket_t *t)
+{
+    t->waits = true;
+    ticket_add(t);
+}
+
+static void ticket_answered(sse_ticket_t *t)
+{
+    t->waits = false;
+    HASH_DELETE(hh, t->hub->admission.tickets, t);
+}
+
 static sse_ticket_t *ticket_take(sse_hub_t *hub, uint64_t id)
 {
     sse_ticket_t *t;
@@ -175,6 +189,21 @@ static void answer_refusal(sse_hub_t *hub, sse_wire_verdict_t verdict, sse_reser
     sse_buf_clear(&body);
 }
 
+/* Revoked while history was read: told its end, as an open stream would be, and nothing more. */
+static void answer_end(sse_ticket_t *t)
+{
+    const sse_attach_t *a = t->attach;
+    sse_pos_t pos = {a->pos.epoch, a->cursor};
+    sse_buf_t body = {0};
+    sse_render_retry(&body, (uint32_t)t->hub->conf.retry);
+    if (a->reset >= 0)
+        sse_render_reset(&body, pos, (sse_reset_reason_t)a->reset, NULL, 0);
+    sse_render_end(&body, pos, (sse_end_reason_t)a->end);
+    sse_wire_reserved_t reply = {.verdict = SSE_RESERVED_POLL, .body = sse_buf_slice(&body)};
+    t->cb(t->baton, &reply);
+    sse_buf_clear(&body);
+}
+
 /* What was missed goes before the end: a client that cannot have a stream now still gets its
  * messages. */
 static void on_missed(void *baton, apr_status_t status, const sse_buf_t *missed, sse_pos_t pos)
@@ -183,6 +212,17 @@ static void on_missed(void *baton, apr_status_t status, const sse_buf_t *missed,
     sse_hub_t *hub = t->hub;
     sse_buf_t body = {0};
     sse_wire_reserved_t reply = {.verdict = t->verdict};
+    ticket_answered(t);
+    if (t->attach->end >= 0) {
+        answer_end(t);
+        ticket_drop(t);
+        return;
+    }
+    static const sse_buf_t nothing;
+    if (pos.epoch != t->attach->pos.epoch) { /* it is of positions that are no more */
+        missed = &nothing;
+        status = APR_EAGAIN;
+    }
     if (t->verdict == SSE_RESERVED_POLL && status == APR_SUCCESS) {
         uint32_t jitter;
         sse_crypto_random(&jitter, sizeof jitter);
@@ -239,6 +279,7 @@ static void finish_reserve(sse_ticket_t *t)
         sse_wire_reserved_t reply = {.verdict = SSE_RESERVED_OK, .ticket = t->id};
         t->cb(t->baton, &reply);
     } else {
+        ticket_wait(t);
         sse_missed_read(t->hub, t->attach, on_missed, t);
     }
 }
@@ -247,8 +288,7 @@ static void on_tracking(void *baton, apr_status_t status, const sse_tracking_t *
 {
     sse_ticket_t *t = baton;
     sse_attach_t *a = t->attach;
-    t->waits = false;
-    HASH_DELETE(hh, t->hub->admission.tickets, t);
+    ticket_answered(t);
     if (a->reset < 0 && status == APR_SUCCESS && tracking->last.epoch == a->pos.epoch &&
         tracking->last.seq <= a->pos.seq) {
         a->cursor = tracking->last.seq;
@@ -300,9 +340,7 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
     sse_interest_attach(hub, a, true);
     set_cursor(t);
     if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user) {
-        /* What is changed or revoked in the meantime concerns this one as well. */
-        t->waits = true;
-        ticket_add(t);
+        ticket_wait(t);
         hub->broker->driver->tracking(hub->broker, sse_str(a->realm), sse_str(a->user), on_tracking,
                                       t);
     } else {
@@ -443,9 +481,12 @@ void sse_admission_source_closed(sse_hub_t *hub, const void *source)
 void sse_admission_expire(sse_hub_t *hub)
 {
     uint64_t now = uv_now(&hub->loop);
-    while (hub->admission.tickets && hub->admission.tickets->deadline <= now &&
-           !hub->admission.tickets->waits) /* in order of age */
-        sse_admission_release(hub, hub->admission.tickets->id);
+    sse_ticket_t *t, *next;
+    HASH_ITER (hh, hub->admission.tickets, t, next) { /* in order of age */
+        if (t->deadline > now)
+            return;
+        sse_admission_release(hub, t->id);
+    }
 }
 
 /* ---- changes while reserved ---- */

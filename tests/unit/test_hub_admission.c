@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Admission between its two questions to the broker: a driver here answers when a test says so, and
+ * what happens to a session or to positions in between must show in the answer. */
+#include "cmocka_all.h"
+#include "core/buf.h"
+#include "hub/fanout.h"
+#include "hub/hub.h"
+#include <stdlib.h>
+
+#define EPOCH 0x1111
+
+/* What the driver was asked and has not answered. */
+static struct {
+    sse_history_fn history;
+    sse_tracking_fn tracking;
+    void *baton;
+} asked;
+
+static void fake_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const sse_str_t *groups,
+                         size_t n_groups, sse_str_t session, uint64_t session_expires,
+                         sse_connected_fn cb, void *baton)
+{
+    sse_record_t *record = user.n ? sse_record_create(SSE_CHANNEL_USER, realm, user, 0, 0) : NULL;
+    cb(baton, APR_SUCCESS, record, NULL, (sse_pos_t){EPOCH, 100});
+    sse_record_unref(record);
+}
+
+static void fake_history(sse_broker_t *b, sse_str_t realm, const sse_range_t *ranges,
+                         size_t n_ranges, size_t max_messages, size_t max_bytes, sse_history_fn cb,
+                         void *baton)
+{
+    asked.history = cb;
+    asked.baton = baton;
+}
+
+static void fake_tracking(sse_broker_t *b, sse_str_t realm, sse_str_t user, sse_tracking_fn cb,
+                          void *baton)
+{
+    asked.tracking = cb;
+    asked.baton = baton;
+}
+
+static void fake_presence(sse_broker_t *b, sse_str_t realm, sse_str_t user, uint32_t streams,
+                          bool online)
+{
+}
+
+static const sse_broker_driver_t fake_driver = {.connect = fake_connect,
+                                                .history = fake_history,
+                                                .tracking = fake_tracking,
+                                                .presence_user_set = fake_presence};
+
+typedef struct fixture_t {
+    sse_broker_t broker;
+    sse_hub_t hub;
+    unsigned answers;
+    uint32_t verdict;
+    uint64_t ticket;
+    sse_buf_t body;
+} fixture_t;
+
+static const char session[SSE_SESSION_HASH_LEN] = "0123456789abcdef0123456789abcde";
+#define SESSION ((sse_str_t){session, sizeof session})
+
+static void start(fixture_t *f)
+{
+    memset(f, 0, sizeof *f);
+    memset(&asked, 0, sizeof asked);
+    f->broker.driver = &fake_driver;
+    f->hub.broker = &f->broker;
+    f->hub.conf.retry = 1000;
+    f->hub.conf.presence_grace = 5;
+    f->hub.revocations.memory = 60 * 1000000ull;
+    assert_int_equal(uv_loop_init(&f->hub.loop), 0);
+    sse_admission_init(&f->hub);
+}
+
+static void stop(fixture_t *f)
+{
+    assert_int_equal(f->hub.admission.tickets == NULL, true);
+    assert_int_equal(atomic_load(&f->hub.streams), 0);
+    sse_admission_clear(&f->hub);
+    sse_polled_clear(&f->hub);
+    sse_presence_clear(&f->hub.presence);
+    sse_revocations_clear(&f->hub.revocations);
+    uv_loop_close(&f->hub.loop);
+    sse_buf_clear(&f->body);
+}
+
+static void on_reserved(void *baton, const sse_wire_reserved_t *reply)
+{
+    fixture_t *f = baton;
+    f->answers++;
+    f->verdict = reply->verdict;
+    f->ticket = reply->ticket;
+    f->body.n = 0;
+    sse_buf_str(&f->body, reply->body);
+    sse_buf_char(&f->body, '\0');
+}
+
+static void reserve(fixture_t *f, uint32_t flags, uint64_t looked_up)
+{
+    sse_wire_reserve_t req = {.flags = flags,
+                              .realm = SSE_STR("r"),
+                              .user = SSE_STR("u"),
+                              .session = SESSION,
+                              .looked_up = looked_up,
+                              .address = SSE_STR("192.0.2.1")};
+    sse_admission_reserve(&f->hub, &req, f, on_reserved, f);
+}
+
+static void answer_history(fixture_t *f)
+{
+    sse_channel_t channel = {SSE_CHANNEL_USER, SSE_STR("u")};
+    sse_message_t *m = sse_message_create((sse_pos_t){EPOCH, 101}, SSE_STR("r"), SSE_STR("secret"),
+                                          SSE_STR("1"), false, 0, 0, &channel, 1);
+    sse_history_t h = {.messages = &m, .n_messages = 1, .pos = {EPOCH, 101}};
+    asked.history(asked.baton, APR_SUCCESS, &h);
+    sse_message_unref(m);
+}
+
+static bool has(const fixture_t *f, const char *what)
+{
+    return strstr(f->body.p, what) != NULL;
+}
+
+static void a_poll_is_answered(void **state)
+{
+    fixture_t f;
+    start(&f);
+    reserve(&f, SSE_RESERVE_POLLED, sse_revocations_clock());
+    assert_int_equal(f.answers, 0);
+    answer_history(&f);
+    assert_int_equal(f.answers, 1);
+    assert_int_equal(f.verdict, SSE_RESERVED_POLL);
+    assert_true(has(&f, "event: secret") && has(&f, "stream-open") && !has(&f, "stream-end"));
+    stop(&f);
+}
+
+/* Logged out, disconnected, deactivated while history was read: nothing is given any more. */
+static void a_poll_sees_a_revocation(void **state)
+{
+    static const struct {
+        char kind;
+        sse_str_t name;
+        sse_end_reason_t reason;
+        const char *told;
+    } cases[] = {{'s', {session, sizeof session}, SSE_END_LOGOUT, "\"logout\""},
+                 {SSE_CHANNEL_USER, SSE_STR("u"), SSE_END_DISCONNECTED, "\"disconnected\""}};
+    fixture_t f;
+    for (size_t i = 0; i < SSE_ARRAY_LEN(cases); i++) {
+        start(&f);
+        reserve(&f, SSE_RESERVE_POLLED, sse_revocations_clock());
+        sse_admission_revoked(&f.hub, cases[i].kind, SSE_STR("r"), cases[i].name, cases[i].reason);
+        answer_history(&f);
+        assert_int_equal(f.answers, 1);
+        assert_int_equal(f.verdict, SSE_RESERVED_POLL);
+        assert_true(has(&f, "stream-end") && has(&f, cases[i].told) && !has(&f, "secret"));
+        assert_null(sse_presence_find(&f.hub.presence, SSE_STR("r"), SSE_STR("u")));
+        stop(&f);
+    }
+}
+
+/* A history of positions that the broker has lost since is no answer. */
+static void a_poll_sees_a_reset(void **state)
+{
+    fixture_t f;
+    start(&f);
+    reserve(&f, SSE_RESERVE_POLLED, sse_revocations_clock());
+    sse_admission_reset(&f.hub, SSE_STR("r"), (sse_pos_t){EPOCH + 1, 3});
+    answer_history(&f);
+    assert_int_equal(f.verdict, SSE_RESERVED_UNAVAILABLE);
+    assert_true(has(&f, "\"unavailable\"") && !has(&f, "secret") && !has(&f, "id:"));
+    stop(&f);
+}
+
+/* A worker that went away meanwhile, and time passing, leave a waiting one to the broker's answer;
+ * others expire beside it. */
+static void waiting_ones_are_left_to_the_broker(void **state)
+{
+    fixture_t f;
+    start(&f);
+    reserve(&f, SSE_RESERVE_RESUME_USER, sse_revocations_clock());
+    void *waiting = asked.baton;
+    reserve(&f, 0, sse_revocations_clock());
+    assert_int_equal(f.verdict, SSE_RESERVED_OK);
+    assert_int_equal(atomic_load(&f.hub.streams), 2);
+    f.hub.loop.time += 3600 * 1000;
+    sse_admission_expire(&f.hub);
+    assert_int_equal(atomic_load(&f.hub.streams), 1);
+    sse_admission_source_closed(&f.hub, &f);
+    assert_int_equal(atomic_load(&f.hub.streams), 1);
+    sse_tracking_t tracking = {.last = {EPOCH, 90}};
+    asked.tracking(waiting, APR_SUCCESS, &tracking);
+    assert_int_equal(f.answers, 2);
+    assert_int_equal(f.verdict, SSE_RESERVED_OK);
+    sse_admission_release(&f.hub, f.ticket);
+    stop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_poll_is_answered),
+        cmocka_unit_test(a_poll_sees_a_revocation),
+        cmocka_unit_test(a_poll_sees_a_reset),
+        cmocka_unit_test(waiting_ones_are_left_to_the_broker),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
