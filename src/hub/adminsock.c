@@ -24,6 +24,7 @@ typedef struct owed_t {
     struct owed_t *next;
     conn_t *conn;
     sse_buf_t line;
+    sse_buf_t after; /* lines of the feed that came since it was asked for */
     bool done;
 } owed_t;
 
@@ -35,8 +36,9 @@ struct conn_t {
     char *feed; /* realm of the presence feed that the connection follows */
     sse_buf_t in;
     size_t scanned; /* bytes of `in` known to hold no line end */
-    owed_t *head, **tail;
+    owed_t *head, *last;
     size_t n_owed, unsent;
+    size_t held; /* bytes of the feed that wait behind answers */
     conn_t *next, **prev;
 };
 
@@ -129,10 +131,13 @@ static void flush_owed(conn_t *c)
         owed_t *o = c->head;
         c->head = o->next;
         if (!c->head)
-            c->tail = &c->head;
+            c->last = NULL;
         c->n_owed--;
+        c->held -= o->after.n;
         sse_buf_str(&out, sse_buf_slice(&o->line));
+        sse_buf_str(&out, sse_buf_slice(&o->after));
         sse_buf_clear(&o->line);
+        sse_buf_clear(&o->after);
         free(o);
     }
     if (out.n)
@@ -205,8 +210,11 @@ static owed_t *owe(conn_t *c)
 {
     owed_t *o = sse_calloc(1, sizeof *o);
     o->conn = c;
-    *c->tail = o;
-    c->tail = &o->next;
+    if (c->last)
+        c->last->next = o;
+    else
+        c->head = o;
+    c->last = o;
     c->n_owed++;
     c->refs++;
     return o;
@@ -356,7 +364,6 @@ static void on_connection(uv_stream_t *server, int status)
     conn_t *c = sse_calloc(1, sizeof *c);
     c->sock = sock;
     c->refs = 1;
-    c->tail = &c->head;
     uv_pipe_init(&sock->hub->loop, &c->pipe, 0);
     c->pipe.data = c;
     c->next = sock->conns;
@@ -398,10 +405,16 @@ void sse_adminsock_feed(sse_adminsock_t *sock, sse_str_t realm, sse_str_t json)
     conn_t *next;
     for (conn_t *c = sock->conns; c; c = next) {
         next = c->next;
-        if (!c->feed || !sse_str_eq(realm, sse_str(c->feed)) || c->n_owed)
+        if (!c->feed || !sse_str_eq(realm, sse_str(c->feed)))
             continue;
-        if (c->unsent > UNSENT_MAX) { /* a follower that does not read must begin anew */
+        if (c->unsent + c->held > UNSENT_MAX) { /* a follower that does not read must begin anew */
             conn_close(c);
+            continue;
+        }
+        if (c->last) { /* in its place behind what is still to be answered */
+            sse_buf_str(&c->last->after, json);
+            sse_buf_char(&c->last->after, '\n');
+            c->held += json.n + 1;
             continue;
         }
         sse_buf_t line = {0};

@@ -388,6 +388,25 @@ def test_feed_takes_no_position_from_streams(make_hub):
     assert last.id
 
 
+def test_feed_of_the_socket_beside_other_requests(make_hub):
+    """Changes that come while a request of the feed's connection waits for its answer are told after it."""
+    hub = make_hub()
+    channel = hub.channel()
+    follower = AdminSocket(hub.admin_path)
+    assert follower.call("GET", "/presence/feed")["status"] == 200
+    slow = [{"event": "e", "data": n} for n in range(500)]
+    for n in range(40):
+        reserved = channel.reserve(user="u%d" % n)
+        follower.send("POST", "/publish", slow)
+        with hand_over(channel, reserved.ticket) as s:
+            read_until(s, b"stream-open")
+    lines = [follower.receive() for _ in range(40 + 80)]
+    assert sum(len(line["body"]["ids"]) for line in lines if "status" in line) == 40 * 500
+    for n in range(40):
+        assert [line["online"] for line in lines if line.get("user") == "u%d" % n] == [True, False]
+    follower.close()
+
+
 def test_feed_that_is_not_read_is_ended(make_hub):
     """A follower that does not read piles up no more than any other slow client."""
     channel = make_hub(threads=1, stream_buffer=65536).channel()
