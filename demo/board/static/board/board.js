@@ -186,6 +186,7 @@
     publish.addEventListener("input", showCode);
     publish.addEventListener("submit", (e) => {
       e.preventDefault();
+      $("published").textContent = "";
       post(publish.action, new FormData(publish))
         .then(({ id }) => ($("published").textContent = `Accepted as ${id}`))
         .catch(report);
