@@ -20,11 +20,12 @@ def median(runs, path):
 
 
 def ratio(runs, path, server, others):
-    """Median over the rounds of server's value by the best of the others' in the same round."""
+    """Median over the rounds of server's value by the best of the others' in the same round; "a by b": its a by their b."""
     ratios = []
+    path, _, other_path = path.partition(" by ")
     for i, run in enumerate(runs.get(server, ())):
         mine = at(run, path)
-        theirs = [v for v in (at(runs[o][i], path) for o in others if i < len(runs.get(o, ()))) if v]
+        theirs = [v for v in (at(runs[o][i], other_path or path) for o in others if i < len(runs.get(o, ()))) if v]
         if mine is not None and theirs:
             ratios.append(mine / min(theirs))
     return statistics.median(ratios) if ratios else None
@@ -51,6 +52,9 @@ COLUMNS = (
     ("first p50", "paced.first.p50", 0),
     ("p99", "paced.first.p99", 0),
     ("max", "paced.first.max", 0),
+    ("by admin socket p50", "socket.first.p50", 0),
+    ("p99", "socket.first.p99", 0),
+    ("max", "socket.first.max", 0),
     ("last p50", "paced.last.p50", 0),
     ("p99", "paced.last.p99", 0),
     ("max", "paced.last.max", 0),
@@ -108,6 +112,7 @@ def beside_nchan(nchan):
     return (
         ("CPU per delivery by nchan", "closed.cpu_us", nchan, 0.8),
         ("p99 to the first receiver by nchan", "paced.first.p99", nchan, 1.0),
+        ("p99 to the first receiver, by admin socket, by nchan", "socket.first.p99 by paced.first.p99", nchan, 1.0),
         ("p99 to the last receiver by nchan", "paced.last.p99", nchan, 1.0),
         ("p99 of all deliveries by nchan", "paced.delivery.p99", nchan, 1.0),
     )

@@ -292,7 +292,7 @@ class ModSse(Server):
         target = '"users":["u%u"],' if scenario.directed else ""
         args = ["--publish-path", "/admin/publish", "--publish-header", f"Authorization: Bearer {KEY}",
                 "--publish-header", "Content-Type: application/json", "--ready", "event: stream-open",
-                "--body", f'{{"event":"{EVENT}",{target}"data":%s}}']  # fmt: skip
+                "--body", f'{{"event":"{EVENT}",{target}"data":%s}}', "--admin-socket", self.httpd.admin_socket_path]  # fmt: skip
         if scenario.users:
             return [*args, "--path", "/user", "--basic", "u%u:x"]
         return [*args, "--path", f"/event?event={EVENT}"]

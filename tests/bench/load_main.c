@@ -43,24 +43,29 @@ static const struct option long_options[] = {{"server", required_argument, NULL,
                                              {"baseline", required_argument, NULL, 'M'},
                                              {"tls-port", required_argument, NULL, 't'},
                                              {"h2", no_argument, NULL, '2'},
+                                             {"admin-socket", required_argument, NULL, 'u'},
                                              {"again", required_argument, NULL, 'a'},
                                              {"once", no_argument, NULL, '1'},
                                              {NULL, 0, NULL, 0}};
 
-/* NAME,messages,window,rate,publishers,batch,directed */
+/* NAME,messages,window,rate,publishers,batch,directed,socket */
 static void read_phase(options_t *options, const char *text)
 {
     load_phase_t *phase = &options->phases[options->n_phases];
-    unsigned directed = 0;
+    unsigned directed = 0, socket = 0;
     if (options->n_phases == MAX_PHASES)
         errx(2, "--phase: at most %d", MAX_PHASES);
     *phase = (load_phase_t){.publishers = 1, .batch = 1};
-    int n = sscanf(text, "%31[a-z0-9_],%u,%u,%u,%u,%u,%u", phase->name, &phase->messages,
-                   &phase->window, &phase->rate, &phase->publishers, &phase->batch, &directed);
+    int n =
+        sscanf(text, "%31[a-z0-9_],%u,%u,%u,%u,%u,%u,%u", phase->name, &phase->messages,
+               &phase->window, &phase->rate, &phase->publishers, &phase->batch, &directed, &socket);
     phase->directed = directed;
+    phase->socket = socket;
     if (n < 2 || !phase->messages || !phase->publishers || !phase->batch ||
         phase->publishers > LOAD_MAX_PUBLISHERS)
-        errx(2, "--phase: NAME,messages[,window,rate,publishers,batch,directed] expected, got %s",
+        errx(2,
+             "--phase: NAME,messages[,window,rate,publishers,batch,directed,socket] expected, got "
+             "%s",
              text);
     options->n_phases++;
 }
@@ -158,6 +163,9 @@ static void read_option(int c, options_t *options, load_run_t *run)
         break;
     case '2':
         run->set.h2 = true;
+        break;
+    case 'u':
+        run->admin_socket = optarg;
         break;
     case 'a':
         options->again = number(optarg);

@@ -63,11 +63,16 @@ void load_run_init(load_run_t *run, uint32_t n_streams)
     load_streams_create(&run->set, n_streams);
 }
 
+static void close_publishers(load_run_t *run)
+{
+    while (run->n_publishers)
+        load_publish_close(&run->publishers[--run->n_publishers]);
+}
+
 void load_run_clear(load_run_t *run)
 {
     load_streams_free(&run->set);
-    for (uint32_t i = 0; i < run->n_publishers; i++)
-        load_publish_close(&run->publishers[i]);
+    close_publishers(run);
     load_samples_clear(&run->opened);
     close(run->set.epfd);
 }
@@ -204,10 +209,13 @@ static void publish(load_run_t *run, load_publisher_t *pub, uint32_t n, uint64_t
 
 void load_run_begin(load_run_t *run, const load_phase_t *phase)
 {
+    const char *socket = phase->socket ? run->admin_socket : NULL;
+    if (run->n_publishers && run->publishers[0].socket != socket)
+        close_publishers(run);
     while (run->n_publishers < phase->publishers) {
         load_publish_open(&run->publishers[run->n_publishers],
-                          &run->set.servers[run->n_publishers % run->set.n_servers], run->set.epfd,
-                          PUBLISHER_TAG + run->n_publishers);
+                          &run->set.servers[run->n_publishers % run->set.n_servers], socket,
+                          run->set.epfd, PUBLISHER_TAG + run->n_publishers);
         run->n_publishers++;
     }
     run->base += run->n_messages;

@@ -22,6 +22,7 @@ typedef struct load_phase_t {
     uint32_t publishers;
     uint32_t batch; /* messages in one request */
     bool directed;  /* each message goes to one stream's user */
+    bool socket;    /* by the admin socket in place of HTTP */
 } load_phase_t;
 
 /* A published message. */
@@ -39,6 +40,7 @@ typedef struct load_run_t {
     const char *publish_path; /* templates */
     const char *publish_headers;
     const char *body;
+    const char *admin_socket; /* path, for phases that publish by it */
     /* state */
     load_streams_t set;
     load_publisher_t publishers[LOAD_MAX_PUBLISHERS];
