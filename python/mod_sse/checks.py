@@ -5,6 +5,7 @@ Errors (E) are settings that cannot work, warnings (W) what works less well than
 """
 
 import re
+import ssl
 from typing import Any, Iterator, List, Sequence
 
 from django.apps import apps
@@ -61,6 +62,11 @@ def transport_problems() -> Iterator[checks.CheckMessage]:
             )
         elif not key.isprintable() or not key.isascii() or " " in key:
             yield error(2, "SSE_ADMIN_KEY must be printable ASCII without spaces.")
+    if sse_settings.ADMIN_CA_FILE:
+        try:
+            ssl.create_default_context(cafile=sse_settings.ADMIN_CA_FILE)
+        except (OSError, TypeError, ValueError) as err:
+            yield error(2, f"SSE_ADMIN_CA_FILE {sse_settings.ADMIN_CA_FILE!r} cannot be read: {err}.")
     if url.startswith("runserver:") and not settings.DEBUG:
         yield error(3, "SSE_ADMIN_URL = 'runserver:' is for development: it works in one process only, and DEBUG is off.",
                     "Run Apache httpd with mod_sse and set SSE_ADMIN_URL to its admin socket.")

@@ -9,15 +9,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Optional
 
-from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from .conf import sse_settings
-from .exceptions import InvalidData, MessageTooLarge, Unavailable
-from .names import as_list, check_event, group_name, user_id
+from .exceptions import InvalidData, MessageTooLarge
+from .names import as_list, check_event, group_name, user_id, warn_of_strangers
 from .signals import event_published
-from .transport.base import encode, logger, too_deep
+from .transport import unless_away
+from .transport.base import encode, too_deep
 from .transport.rules import ADDRESSEES_MAX, BATCH_ITEMS_MAX, DEPTH_MAX, KEY_BYTES_MAX, MEMBERS, TTL_MAX
+from .twins import static, twin
 
 # The body's own brackets, and those of the admin socket's line around it.
 DATA_DEPTH_MAX = DEPTH_MAX - 4
@@ -92,17 +94,20 @@ def make_message(event: str, data: Any = None, *, users: Any = None, groups: Any
         check_text(name, options.get(name))
     if options.get("key", "") is None:
         del options["key"]  # it gets one of its own, for repeats of the request
+    to_users, to_groups = as_list(users), as_list(groups)
     message = Message(
         event=check_event(event),
         data=data,
-        users=None if users is None else list(dict.fromkeys(user_id(u) for u in as_list(users))),
-        groups=None if groups is None else list(dict.fromkeys(group_name(g) for g in as_list(groups))),
+        users=None if users is None else list(dict.fromkeys(map(user_id, to_users))),
+        groups=None if groups is None else list(dict.fromkeys(map(group_name, to_groups))),
         raw=raw,
         text=check_data(data, raw),
         **options,
     )
     if len(message.users or ()) + len(message.groups or ()) > ADDRESSEES_MAX:
         raise InvalidData(f"more than {ADDRESSEES_MAX} addressees in one message: publish to a group, or to an event they subscribe to")
+    if settings.DEBUG:
+        warn_of_strangers(event, to_users, to_groups)
     return message
 
 
@@ -114,12 +119,7 @@ class Pending:
 
     def __call__(self) -> None:
         # The transaction is done and the response on its way: an outage here must not look like a failed commit.
-        try:
-            send(self.messages)
-        except Unavailable as err:
-            if not sse_settings.FAIL_SILENTLY:
-                raise
-            logger.error("lost: %s", err)
+        send_or_lose(self.messages)
 
 
 # While several messages are sent as one request, the transport's receiver puts them here.
@@ -144,6 +144,10 @@ def send(messages: List[Message]) -> List[Optional[str]]:
     return [ids.get(id(message)) for message in messages]
 
 
+def send_or_lose(messages: List[Message]) -> List[Optional[str]]:
+    return unless_away(lambda: send(messages), [None] * len(messages))
+
+
 # Atomic blocks that a test case keeps open around each test, by database: inside them alone nothing is deferred.
 test_case_blocks: Dict[str, int] = {}
 
@@ -164,13 +168,7 @@ def publish_now(messages: List[Message], on_commit: Optional[bool], using: Optio
     if wait and messages and in_transaction(alias):
         transaction.on_commit(Pending(messages), using=alias)
         return [None] * len(messages)
-    try:
-        return send(messages) if messages else []
-    except Unavailable as err:
-        if not sse_settings.FAIL_SILENTLY:
-            raise
-        logger.error("lost: %s", err)
-        return [None] * len(messages)
+    return send_or_lose(messages) if messages else []
 
 
 def publish(
@@ -237,9 +235,10 @@ def broadcast(
 class Events:
     """Publishing, without an instance: ``Events.publish("invoice:paid", {"id": 7}, users=[user])``."""
 
-    publish = staticmethod(publish)
-    publish_many = staticmethod(publish_many)
-    broadcast = staticmethod(broadcast)
-    apublish = staticmethod(sync_to_async(publish))
-    apublish_many = staticmethod(sync_to_async(publish_many))
-    abroadcast = staticmethod(sync_to_async(broadcast))
+    # First, while these names are still the functions: before Python 3.10 a static method cannot be called inside its class.
+    apublish = static(twin(publish))
+    apublish_many = static(twin(publish_many))
+    abroadcast = static(twin(broadcast))
+    publish = static(publish)
+    publish_many = static(publish_many)
+    broadcast = static(broadcast)

@@ -8,11 +8,11 @@ its own keeps it (a system check says so). For type checkers, or to be explicit,
 import inspect
 from typing import Any, Iterable, List, Type, Union
 
-from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 
 from . import presence, subscriptions
+from .twins import twin
 
 Names = Union[str, Iterable[str]]
 
@@ -40,10 +40,10 @@ class EventsUserMixin:
         """Is the user currently connected to an event stream?"""
         return presence.is_online(self)
 
-    asubscribe = sync_to_async(subscribe)
-    aunsubscribe = sync_to_async(unsubscribe)
-    asubscriptions = sync_to_async(subscriptions)
-    ais_online = sync_to_async(is_online)
+    asubscribe = twin(subscribe)
+    aunsubscribe = twin(unsubscribe)
+    asubscriptions = twin(subscriptions)
+    ais_online = twin(is_online)
 
 
 class EventsGroupMixin:
@@ -64,10 +64,10 @@ class EventsGroupMixin:
         """The members currently connected to an event stream, as user objects."""
         return presence.online_users(self)
 
-    asubscribe = sync_to_async(subscribe)
-    aunsubscribe = sync_to_async(unsubscribe)
-    asubscriptions = sync_to_async(subscriptions)
-    aonline_users = sync_to_async(online_users)
+    asubscribe = twin(subscribe)
+    aunsubscribe = twin(unsubscribe)
+    asubscriptions = twin(subscriptions)
+    aonline_users = twin(online_users)
 
 
 def public_names(mixin: type) -> List[str]:

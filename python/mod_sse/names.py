@@ -5,6 +5,7 @@ The rules are the server's own, checked here too so that a mistake is named wher
 """
 
 import hashlib
+import logging
 import unicodedata
 from typing import Any, Iterable, List, Optional, Union
 
@@ -13,6 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from .exceptions import InvalidEvent, UnknownGroup, UnknownUser
+
+logger = logging.getLogger("mod_sse")
 
 EVENT_BYTES_MAX = 255
 USER_BYTES_MAX = 255
@@ -124,6 +127,22 @@ def as_list(value: Any) -> List[Any]:
     if isinstance(value, (str, bytes, int, Model)) or not hasattr(value, "__iter__"):
         return [value]
     return list(value)
+
+
+def warn_of_strangers(event: str, users: Iterable[Any], groups: Iterable[Any]) -> None:
+    """For development (``DEBUG``): keys and names that the database does not have are legal, but often a slip."""
+    from django.contrib.auth.models import Group
+
+    keys = {user_id(user) for user in users if not isinstance(user, Model)}
+    names = {group_name(group) for group in groups if getattr(group, "pk", None) is None}
+    model = get_user_model()
+    if keys:
+        keys -= {user_id(pk) for pk in model._default_manager.filter(pk__in=keys).values_list("pk", flat=True)}
+    if names:
+        names -= set(Group.objects.filter(name__in=names).values_list("name", flat=True))
+    for what, unknown in ((model.__name__.lower(), keys), ("group", names)):
+        for one in sorted(unknown):
+            logger.warning("%r goes to %s %r, but the database has none of that %s", event, what, one, "name" if what == "group" else "key")
 
 
 def session_id(key: str) -> str:

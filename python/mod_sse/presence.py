@@ -8,12 +8,12 @@ from django.core.exceptions import ValidationError
 
 from .names import group_name, user_id
 from .tables import needs_table
-from .transport import call, pages
+from .transport import call, pages, unless_away
 
 
 def is_online(user: Any) -> bool:
     """Is the user connected to an event stream right now?"""
-    return bool(presence(user).get("online"))
+    return unless_away(lambda: bool(presence(user).get("online")), False)
 
 
 def presence(user: Any) -> Dict[str, Any]:
@@ -49,7 +49,7 @@ def get_user(user_id: str) -> Optional[Any]:
 
 def online_users(group: Any = None) -> List[Any]:
     """Users of the group, or of the whole realm, that are online."""
-    return users(online_ids(group))
+    return users(unless_away(lambda: online_ids(group), []))
 
 
 def totals() -> Dict[str, Any]:

@@ -12,10 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .conf import sse_settings
 from .context import SESSION_ENTRY, session_key, session_of
-from .exceptions import InvalidData, Unavailable
+from .exceptions import InvalidData
 from .names import group_name, session_id, split_events, user_id
 from .tables import needs_table
-from .transport import call
+from .transport import call, unless_away
 from .transport.base import logger
 
 Names = Union[str, Iterable[str]]
@@ -33,13 +33,7 @@ def change(verb: str, who: Dict[str, str], events: List[str], session: Optional[
     body: Dict[str, Any] = dict(who, events=events)
     if session is not None:
         body["session"] = session_id(session)
-    try:
-        return list(call("POST", "/" + verb, body).body.get("events") or [])
-    except Unavailable as err:
-        if not sse_settings.FAIL_SILENTLY:
-            raise
-        logger.error("lost: %s", err)
-        return []
+    return unless_away(lambda: list(call("POST", "/" + verb, body).body.get("events") or []), [])
 
 
 def in_force(who: Dict[str, str]) -> List[str]:
@@ -101,7 +95,7 @@ def user_subscriptions(user: Any) -> List[str]:
         from .models import Subscription
 
         return Subscription.objects.events(user=user)
-    return in_force(who)
+    return unless_away(lambda: in_force(who), [])
 
 
 def subscribe_group(group: Any, events: Names, *more: str) -> List[str]:
@@ -131,7 +125,7 @@ def group_subscriptions(group: Any) -> List[str]:
         from .models import Subscription
 
         return Subscription.objects.events(group=name)
-    return in_force({"group": name})
+    return unless_away(lambda: in_force({"group": name}), [])
 
 
 def warn_unknown(group: Any) -> None:

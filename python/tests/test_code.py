@@ -30,6 +30,23 @@ def test_types():
     assert status == 0, words
 
 
+def strict(path):
+    return run("mypy", "--strict", "--cache-dir=/dev/null", "--ignore-missing-imports", "--follow-imports=silent", str(path))
+
+
+def test_types_as_a_site_sees_them(tmp_path):
+    status, words = strict("tests/consumer.py")
+    assert status == 0, words
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "from mod_sse import Events\nfrom mod_sse.members import EventsUserMixin\n"
+        "async def view(user: EventsUserMixin) -> None:\n"
+        "    Events.publish(5)\n    await Events.apublish('e', nonsense=1)\n    n: int = await user.ais_online() + 'x'\n    user.subscribe(7)\n"
+    )
+    status, words = strict(wrong)
+    assert [int(n) for n in re.findall(r"wrong.py:(\d+): error", words)] == [4, 5, 6, 7], words
+
+
 def test_migrations():
     call_command("makemigrations", "mod_sse", "--check", "--dry-run", verbosity=0)
 

@@ -42,6 +42,18 @@ class Publish(RecorderMixin, TransactionTestCase):
         )
         self.assertEqual(self.sent()[1][1]["users"], [str(user.pk)])
 
+    def test_strangers_are_named_in_development(self):
+        user = User.objects.create(username="u")
+        Group.objects.create(name="known")
+        with override_settings(DEBUG=True), self.assertLogs("mod_sse", "WARNING") as logs:
+            Events.publish("e", users=[user, user.pk, 9999], groups=["known", Group(name="amdin")])
+        self.assertEqual(
+            [record.getMessage() for record in logs.records],
+            ["'e' goes to user '9999', but the database has none of that key", "'e' goes to group 'amdin', but the database has none of that name"],
+        )
+        with self.assertNumQueries(0):
+            Events.publish("e", users=[9999], groups=["amdin"])
+
     def test_to_nobody(self):
         self.assertIsNone(Events.publish("e", users=[]))
         self.assertIsNone(Events.publish("e", users=User.objects.none(), groups=[]))

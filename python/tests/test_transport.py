@@ -11,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
@@ -125,10 +126,13 @@ def test_nobody_there(tmp_path):
 
 
 def test_fail_silently(serve, caplog):
-    serve((503, {}, {"title": "hub away"}), SSE_TIMEOUT=0.3, SSE_FAIL_SILENTLY=True)
+    serve((503, {}, {"title": "hub away"}), SSE_TIMEOUT=0.1, SSE_FAIL_SILENTLY=True)
     assert Events.publish("e") is None
     assert Events.publish_many([{"event": "a"}, {"event": "b"}]) == [None, None]
-    assert "hub away" in caplog.text
+    user = User(pk=7)
+    assert user.is_online() is False and user.subscribe("e") == [] == user.subscriptions()
+    assert Group(name="g").online_users() == [] == Group(name="g").unsubscribe("e") == Group(name="g").subscriptions()
+    assert caplog.text.count("lost: ") == 8
     with pytest.raises(ValueError):
         Events.publish("a b")
 

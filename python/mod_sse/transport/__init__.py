@@ -7,7 +7,7 @@ and survive a fork: connections belong to a thread and a process.
 
 import threading
 import time
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional, TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,7 +17,9 @@ from ..conf import sse_settings
 from ..exceptions import SSEError, Unavailable
 from .base import Answer, Query, Transport, logger
 
-__all__ = ["Answer", "Transport", "call", "call_quietly", "get_transport", "override_transport", "pages"]
+__all__ = ["Answer", "Transport", "call", "call_quietly", "get_transport", "override_transport", "pages", "unless_away"]
+
+T = TypeVar("T")
 
 _lock = threading.Lock()
 _current: Optional[Transport] = None
@@ -92,6 +94,17 @@ setting_changed.connect(_setting_changed, dispatch_uid="mod_sse.transport")
 def call(method: str, path: str, body: Any = None, *, query: Query = None, timeout: Optional[float] = None) -> Answer:
     """One admin request. Raises what ``exceptions.py`` lists; every answer returned is a 2xx."""
     return get_transport().call(method, path, body, query=query, timeout=timeout)
+
+
+def unless_away(ask: Callable[[], T], otherwise: T) -> T:
+    """What ``ask`` returns; with ``SSE_FAIL_SILENTLY`` ``otherwise`` (and a line in the log) when the server is away."""
+    try:
+        return ask()
+    except Unavailable as err:
+        if not sse_settings.FAIL_SILENTLY:
+            raise
+        logger.error("lost: %s", err)
+        return otherwise
 
 
 # After a failure, calls that nobody waits for give up soon: a thousand deleted sessions must not take a thousand time-outs.
