@@ -214,7 +214,7 @@ static void on_wake(void *owner)
     bool more = sse_local_history_answer(l, HISTORIES_PER_TURN);
     if (more || l->incoming)
         sse_wakeup_post(&l->wake);
-    else if (l->joined && !sse_wakeup_closing(&l->wake))
+    else if (l->joined && sse_jobq_is_empty(&l->to_loop) && !sse_wakeup_closing(&l->wake))
         close_handles(l);
 }
 

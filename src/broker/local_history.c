@@ -106,6 +106,10 @@ void sse_local_history_back(sse_local_t *l, sse_job_t *job)
         sse_local_history_fail(job, job->status);
         return;
     }
+    if (l->stopping) { /* the reader may have ended */
+        sse_local_history_fail(job, APR_EOF);
+        return;
+    }
     if (job->pos.epoch != l->pos.epoch) {
         sse_local_history_fail(job, APR_EAGAIN);
         return;

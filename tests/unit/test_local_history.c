@@ -167,6 +167,19 @@ static void nothing_read_and_memory_moved_on_is_read_again(void **state)
     clear_scene();
 }
 
+/* The reader ends with what it had: nothing more is sent to it. */
+static void what_comes_back_while_stopping_ends(void **state)
+{
+    set_scene(20, 30);
+    l.stopping = true;
+    sse_jobq_close(&l.to_reader);
+    sse_local_history_back(&l, make_read(2, 1, 0, 7, 50));
+    assert_int_equal(answers, 1);
+    assert_int_equal(answered, APR_EOF);
+    assert_true(sse_jobq_is_empty(&l.to_reader));
+    clear_scene();
+}
+
 static void gaps_of_both_are_told(void **state)
 {
     set_scene(5, 10);
@@ -208,6 +221,7 @@ int main(void)
         cmocka_unit_test(a_cut_portion_is_given_as_it_is),
         cmocka_unit_test(memory_that_moved_on_leaves_something_to_ask_for),
         cmocka_unit_test(nothing_read_and_memory_moved_on_is_read_again),
+        cmocka_unit_test(what_comes_back_while_stopping_ends),
         cmocka_unit_test(gaps_of_both_are_told),
         cmocka_unit_test(another_epoch_or_a_failure_is_no_answer),
     };
