@@ -79,13 +79,13 @@ static bool idle(const sse_redis_t *redis)
     for (size_t i = 0; i < redis->n_nodes; i++)
         if (!sse_redisnode_idle(redis->nodes[i]))
             return false;
-    return !redis->failed;
+    return !redis->waiting;
 }
 
 static void on_leave(uv_timer_t *timer)
 {
     sse_redis_t *redis = timer->data;
-    sse_redisjob_answer_failed(redis);
+    sse_redisjob_answer_waiting(redis);
     bool late = uv_now(redis->base.env.loop) >= redis->leave_by;
     if (!late && !idle(redis))
         return;
@@ -96,7 +96,7 @@ static void on_leave(uv_timer_t *timer)
     redis->n_nodes = 0;
     for (size_t i = 0; i < n; i++)
         sse_redisnode_close(redis->nodes[i]);
-    sse_redisjob_answer_failed(redis); /* no call of the contract is under way here */
+    sse_redisjob_answer_waiting(redis); /* no call of the contract is under way here */
     uv_close((uv_handle_t *)&redis->second, on_closed);
     uv_close((uv_handle_t *)&redis->save, on_closed);
     uv_close((uv_handle_t *)&redis->leave, on_closed);
@@ -142,7 +142,7 @@ apr_status_t sse_redis_create(const sse_broker_env_t *env, const char *url,
     redis->base.driver = &sse_redis_driver;
     redis->base.env = *env;
     redis->url = parsed;
-    redis->failed_tail = &redis->failed;
+    redis->waiting_tail = &redis->waiting;
     sse_crypto_random(id, sizeof id);
     sse_crypto_hex(id, sizeof id, redis->hub);
     uv_timer_t *timers[] = {&redis->second, &redis->defer, &redis->leave, &redis->save};

@@ -68,10 +68,11 @@ static void on_published(sse_redisjob_t *job, apr_status_t status, redisReply *r
 
 /* ---- history ---- */
 
-static bool wanted(const sse_redisjob_t *job, const sse_message_t *m)
+/* Is the message of one of the job's ranges from `first` on? */
+static bool wanted(const sse_redisjob_t *job, size_t first, size_t end, const sse_message_t *m)
 {
     for (size_t i = 0; i < m->n_targets; i++)
-        for (size_t k = 0; k < job->n_ranges; k++)
+        for (size_t k = first; k < end; k++)
             if (job->ranges[k].channel.kind == m->targets[i].kind &&
                 job->ranges[k].after < m->pos.seq &&
                 sse_str_eq(job->ranges[k].channel.name,
@@ -80,49 +81,68 @@ static bool wanted(const sse_redisjob_t *job, const sse_message_t *m)
     return false;
 }
 
-/* Messages given since Redis answered belong to the answer, too. */
-static size_t join_recent(const sse_redisjob_t *job, uint64_t seen, sse_message_t **messages,
-                          size_t n)
+/* Messages given since the call belong to the answer, too: those of channels that Redis was asked
+ * for after its answer was made, all of the others, up to where the answer ends. */
+static size_t join_recent(const sse_redisjob_t *job, uint64_t seen, uint64_t end,
+                          sse_message_t **messages, size_t n)
 {
     const sse_redisrealm_t *realm = job->realm;
-    size_t first = realm->n_recent;
-    while (first && realm->recent[first - 1]->pos.seq > seen)
+    size_t first = realm->n_recent, all = n, kept = 0;
+    while (first && realm->recent[first - 1]->pos.seq >= job->floor)
         first--;
-    for (; first < realm->n_recent; first++)
-        if (wanted(job, realm->recent[first]))
-            messages[n++] = sse_message_ref(realm->recent[first]);
-    return n;
+    for (; first < realm->n_recent && realm->recent[first]->pos.seq <= end; first++) {
+        sse_message_t *m = realm->recent[first];
+        if ((m->pos.seq > seen && wanted(job, 0, job->n_asked, m)) ||
+            wanted(job, job->n_asked, job->n_ranges, m))
+            messages[all++] = sse_message_ref(m);
+    }
+    if (all > n && n)
+        qsort(messages, all, sizeof *messages, sse_redistext_by_number);
+    for (size_t i = 0; i < all; i++) {
+        if (kept && messages[kept - 1]->pos.seq == messages[i]->pos.seq)
+            sse_message_unref(messages[i]);
+        else
+            messages[kept++] = messages[i];
+    }
+    return kept;
 }
 
+/* No reply: Redis had not to be asked. */
 static void on_history(sse_redisjob_t *job, apr_status_t status, redisReply *reply)
 {
-    if (status == APR_SUCCESS && (reply->elements < 7 || !same_epoch(job, reply)))
+    if (status == APR_SUCCESS && reply && (reply->elements < 7 || !same_epoch(job, reply)))
         status = APR_EAGAIN;
     if (status != APR_SUCCESS) {
         job->cb.history(job->baton, status, NULL);
         return;
     }
     sse_redisrealm_t *realm = job->realm;
-    const redisReply *list = reply->element[6], *gap_list = reply->element[5];
-    size_t n = 0;
-    sse_message_t **messages =
-        sse_calloc(list->elements / 2 + realm->n_recent + 1, sizeof *messages);
-    for (size_t i = 0; i + 1 < list->elements; i += 2) {
+    sse_history_t h = {.pos = {realm->known.epoch, realm->given}};
+    size_t n_list = reply ? reply->element[6]->elements : 0, n = 0;
+    uint64_t seen = reply ? (uint64_t)int_at(reply, 1) : 0;
+    sse_message_t **messages = sse_calloc(n_list / 2 + realm->n_recent + 1, sizeof *messages);
+    for (size_t i = 0; i + 1 < n_list; i += 2) {
+        const redisReply *list = reply->element[6];
         sse_message_t *m = sse_redistext_message(
             sse_str(realm->name), (sse_pos_t){realm->known.epoch, (uint64_t)int_at(list, i)},
             str_at(list, i + 1));
         if (m)
             messages[n++] = m;
     }
-    sse_history_t h = {.more = int_at(reply, 3) != 0,
-                       .pos = {realm->known.epoch, realm->given},
-                       .n_gaps = gap_list->elements,
-                       .gap_end = (uint64_t)int_at(reply, 4)};
-    size_t *gaps = sse_calloc(h.n_gaps + 1, sizeof *gaps);
-    for (size_t i = 0; i < h.n_gaps; i++)
-        gaps[i] = (size_t)int_at(gap_list, i);
-    if (!h.more)
-        n = join_recent(job, (uint64_t)int_at(reply, 1), messages, n);
+    size_t *gaps = sse_calloc(job->n_asked + 1, sizeof *gaps);
+    if (reply) {
+        const redisReply *list = reply->element[5];
+        h.more = int_at(reply, 3) != 0;
+        h.gap_end = (uint64_t)int_at(reply, 4);
+        for (size_t i = 0; i < list->elements && i < job->n_asked; i++) {
+            uint64_t asked = (uint64_t)int_at(list, i);
+            if (asked < job->n_asked)
+                gaps[h.n_gaps++] = job->places[asked];
+        }
+        sse_redisrealm_complete(job, seen);
+    }
+    uint64_t end = !h.more ? UINT64_MAX : n ? messages[n - 1]->pos.seq : 0;
+    n = join_recent(job, seen, end, messages, n);
     h.messages = messages;
     h.n_messages = n;
     h.gaps = gaps;

@@ -8,26 +8,10 @@
 #define CALL(script, member)                                                                       \
     sse_redisanswer_job(b, realm, SSE_SCRIPT_##script, (sse_redisanswer_t){.member = cb}, baton)
 
-/* "kind:name" */
-typedef struct channel_key_t {
-    size_t n;
-    char p[SSE_GROUP_MAX + 2];
-} channel_key_t;
-
-static void key_of(sse_channel_t channel, channel_key_t *out)
-{
-    size_t n = channel.name.n < SSE_GROUP_MAX ? channel.name.n : SSE_GROUP_MAX;
-    out->p[0] = (char)channel.kind;
-    out->p[1] = ':';
-    if (n)
-        memcpy(out->p + 2, channel.name.p, n);
-    out->n = n + 2;
-}
-
 static void channel_arg(sse_redisjob_t *job, sse_channel_t channel)
 {
-    channel_key_t key;
-    key_of(channel, &key);
+    sse_rediskey_t key;
+    sse_redisrealm_key((char)channel.kind, channel.name, &key);
     sse_redisjob_arg(job, (sse_str_t){key.p, key.n});
 }
 
@@ -71,25 +55,40 @@ static void call_history(sse_broker_t *b, sse_str_t realm, const sse_range_t *ra
                          void *baton)
 {
     sse_redisjob_t *job = CALL(HISTORY, history);
-    size_t bytes = 0;
-    for (size_t i = 0; i < n_ranges; i++)
+    size_t bytes = 0, n_known = 0;
+    for (size_t i = 0; i < n_ranges; i++) {
         bytes += ranges[i].channel.name.n;
+        n_known += sse_redisrealm_unmissed(job->realm, ranges[i].channel, ranges[i].after);
+    }
     job->n_ranges = n_ranges;
-    job->ranges = sse_malloc((n_ranges + 1) * sizeof *ranges + bytes);
-    char *names = (char *)(job->ranges + n_ranges + 1);
+    job->n_asked = n_ranges - n_known;
+    job->term = job->realm->term;
+    job->ranges = sse_malloc((n_ranges + 1) * (sizeof *ranges + sizeof *job->places) + bytes);
+    job->places = (size_t *)(job->ranges + n_ranges + 1);
+    char *names = (char *)(job->places + n_ranges + 1);
     sse_redisjob_number(job, (int64_t)max_messages);
     sse_redisjob_number(job, (int64_t)max_bytes);
-    sse_redisjob_number(job, (int64_t)n_ranges);
-    for (size_t i = 0; i < n_ranges; i++) {
+    sse_redisjob_number(job, (int64_t)job->n_asked);
+    for (size_t i = 0, asked = 0, known = job->n_asked; i < n_ranges; i++) {
         sse_str_t name = ranges[i].channel.name;
         if (name.n)
             memcpy(names, name.p, name.n);
-        job->ranges[i] = (sse_range_t){{ranges[i].channel.kind, {names, name.n}}, ranges[i].after};
+        bool skip = sse_redisrealm_unmissed(job->realm, ranges[i].channel, ranges[i].after);
+        size_t at = skip ? known++ : asked++;
+        job->ranges[at] = (sse_range_t){{ranges[i].channel.kind, {names, name.n}}, ranges[i].after};
+        job->places[at] = i;
         names += name.n;
+        if (skip)
+            continue;
         channel_arg(job, ranges[i].channel);
         sse_redisjob_number(job, (int64_t)ranges[i].after);
     }
-    sse_redisjob_submit(job);
+    if (job->n_asked || REDIS(b)->stopping) {
+        sse_redisjob_submit(job);
+        return;
+    }
+    sse_redisrealm_reading(job->realm, job, true);
+    sse_redisjob_answer_later(job, APR_SUCCESS);
 }
 
 /* ---- interest ---- */
@@ -99,8 +98,8 @@ static void call_interest(sse_broker_t *b, sse_str_t realm_name, sse_channel_t c
     if (REDIS(b)->stopping || channel.name.n > SSE_GROUP_MAX)
         return;
     sse_redisrealm_t *realm = sse_redisrealm_get(REDIS(b), realm_name, true);
-    channel_key_t key;
-    key_of(channel, &key);
+    sse_rediskey_t key;
+    sse_redisrealm_key((char)channel.kind, channel.name, &key);
     sse_redischannel_t *c;
     HASH_FIND(hh, realm->channels, key.p, key.n, c);
     if (on == (c != NULL))
@@ -117,6 +116,8 @@ static void call_interest(sse_broker_t *b, sse_str_t realm_name, sse_channel_t c
         free(c);
     }
     sse_redisnode_subscribe(realm->node, realm, (sse_str_t){key.p, key.n}, on);
+    if (on)
+        c->token = realm->node->subscribed;
     if (!realm->channels)
         sse_redisnode_subscribe(realm->node, realm, SSE_STR("*"), false);
 }

@@ -90,6 +90,9 @@ struct sse_redisjob_t {
     size_t n_items, max_messages;
     sse_range_t *ranges; /* names behind them in the same allocation */
     size_t n_ranges;
+    size_t n_asked; /* the first ones; of the others nothing has been missed */
+    size_t *places; /* of those asked for in the call; in the same allocation */
+    unsigned term;  /* of the realm when it was submitted */
 };
 
 sse_redisjob_t *sse_redisjob_create(sse_redis_t *redis, sse_str_t realm, sse_redisscript_t script,
@@ -104,13 +107,18 @@ void sse_redisjob_submit(sse_redisjob_t *job);
 /* Answers it and frees it; not within a call of the contract. */
 void sse_redisjob_finish(sse_redisjob_t *job);
 /* Answers it without a reply in a turn of its own. */
-void sse_redisjob_fail_later(sse_redisjob_t *job, apr_status_t status);
-void sse_redisjob_answer_failed(sse_redis_t *redis);
+void sse_redisjob_answer_later(sse_redisjob_t *job, apr_status_t status);
+void sse_redisjob_answer_waiting(sse_redis_t *redis);
 
 /* ---- realms ---- */
 
 typedef struct sse_redischannel_t {
     UT_hash_handle hh;
+    unsigned
+        term; /* the realm's, when all after `since` comes by the subscription; or an old one */
+    uint64_t since; /* number */
+    uint64_t last;  /* the highest number given of this channel */
+    uint64_t token; /* the PING after which the subscription stands */
     size_t n;
     char key[]; /* kind, ':', name */
 } sse_redischannel_t;
@@ -135,6 +143,7 @@ struct sse_redisrealm_t {
     char stamp[24];  /* of the known number */
     uint64_t given;  /* all of interest at or below it has been given to the upcall */
     sse_redischannel_t *channels;
+    unsigned term;         /* counts how often subscriptions may have missed something, from 1 */
     unsigned leaving_wide; /* the realm-wide channel's SUNSUBSCRIBEs that are not confirmed yet */
     bool stray;            /* the server dropped its sharded channels: the slot went elsewhere */
     /* Messages given while histories are under way. */
@@ -150,6 +159,14 @@ struct sse_redisrealm_t {
     uint64_t leased; /* loop ms of the last lease */
 };
 
+/* "kind:name", as in keys. */
+typedef struct sse_rediskey_t {
+    size_t n;
+    char p[SSE_GROUP_MAX + 2];
+} sse_rediskey_t;
+
+void sse_redisrealm_key(char kind, sse_str_t name, sse_rediskey_t *out);
+
 /* NULL when add is false and there is none. */
 sse_redisrealm_t *sse_redisrealm_get(sse_redis_t *redis, sse_str_t name, bool add);
 void sse_redisrealm_free_all(sse_redis_t *redis);
@@ -162,6 +179,12 @@ void sse_redisrealm_control(sse_redisrealm_t *realm, sse_str_t payload);
 void sse_redisrealm_give(sse_redisrealm_t *realm, sse_message_t *m);
 void sse_redisrealm_give_record(sse_redisrealm_t *realm, sse_str_t packed);
 void sse_redisrealm_reading(sse_redisrealm_t *realm, sse_redisjob_t *job, bool on);
+/* Subscriptions may have missed something. */
+void sse_redisrealm_doubt(sse_redisrealm_t *realm);
+/* A history was read with these subscriptions in force, when the realm was at `seq`. */
+void sse_redisrealm_complete(const sse_redisjob_t *job, uint64_t seq);
+/* Nothing of the channel came after that number that the subscription has not told or will. */
+bool sse_redisrealm_unmissed(const sse_redisrealm_t *realm, sse_channel_t channel, uint64_t after);
 /* The realm that a key or channel of it names; *out_rest is what follows its prefix. */
 sse_redisrealm_t *sse_redisrealm_of(sse_redis_t *redis, sse_str_t key, bool add,
                                     sse_str_t *out_rest);
@@ -281,10 +304,10 @@ struct sse_redis_t {
     size_t next_sentinel;
     sse_broker_state_t state;
     uv_timer_t second, defer, leave, save;
-    sse_redisjob_t *failed, **failed_tail; /* answered in the next turn */
-    unsigned open;                         /* handles and connections that are not closed yet */
-    uint64_t leave_by;                     /* loop ms */
-    uint64_t complained;                   /* loop ms */
+    sse_redisjob_t *waiting, **waiting_tail; /* answered in the next turn */
+    unsigned open;                           /* handles and connections that are not closed yet */
+    uint64_t leave_by;                       /* loop ms */
+    uint64_t complained;                     /* loop ms */
     bool saving_hubs;
 };
 
@@ -322,6 +345,8 @@ sse_record_t *sse_redistext_record(sse_str_t realm, sse_str_t *packed);
 /* A user's record and those of its groups (*out_groups on malloc), or a group's. */
 sse_record_t *sse_redistext_full(sse_str_t realm, sse_str_t *packed, sse_record_t ***out_groups);
 void sse_redistext_full_free(sse_record_t *record, sse_record_t **groups);
+/* qsort of an array of messages. */
+int sse_redistext_by_number(const void *a, const void *b);
 sse_message_t *sse_redistext_message(sse_str_t realm, sse_pos_t pos, sse_str_t body);
 bool sse_redistext_epoch(sse_str_t hex, uint64_t *out);
 

@@ -32,7 +32,7 @@ void sse_redisjob_number(sse_redisjob_t *job, int64_t n)
 void sse_redisjob_submit(sse_redisjob_t *job)
 {
     if (job->redis->stopping) {
-        sse_redisjob_fail_later(job, APR_EOF);
+        sse_redisjob_answer_later(job, APR_EOF);
         return;
     }
     if (job->script == SSE_SCRIPT_HISTORY && !job->internal)
@@ -52,11 +52,11 @@ void sse_redisjob_finish(sse_redisjob_t *job)
     free(job);
 }
 
-void sse_redisjob_answer_failed(sse_redis_t *redis)
+void sse_redisjob_answer_waiting(sse_redis_t *redis)
 {
-    sse_redisjob_t *job = redis->failed;
-    redis->failed = NULL;
-    redis->failed_tail = &redis->failed;
+    sse_redisjob_t *job = redis->waiting;
+    redis->waiting = NULL;
+    redis->waiting_tail = &redis->waiting;
     while (job) {
         sse_redisjob_t *next = job->next;
         sse_redisjob_finish(job);
@@ -66,15 +66,15 @@ void sse_redisjob_answer_failed(sse_redis_t *redis)
 
 static void on_defer(uv_timer_t *timer)
 {
-    sse_redisjob_answer_failed(timer->data);
+    sse_redisjob_answer_waiting(timer->data);
 }
 
-void sse_redisjob_fail_later(sse_redisjob_t *job, apr_status_t status)
+void sse_redisjob_answer_later(sse_redisjob_t *job, apr_status_t status)
 {
     sse_redis_t *redis = job->redis;
     job->status = status;
     job->next = NULL;
-    *redis->failed_tail = job;
-    redis->failed_tail = &job->next;
+    *redis->waiting_tail = job;
+    redis->waiting_tail = &job->next;
     uv_timer_start(&redis->defer, on_defer, 0, 0);
 }

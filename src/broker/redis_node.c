@@ -50,8 +50,11 @@ void sse_redisnode_subscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *real
 {
     realm->stray = false;
     realm->leaving_wide = 0;
-    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next)
+    sse_redisrealm_doubt(realm);
+    for (sse_redischannel_t *c = realm->channels; c; c = c->hh.next) {
+        c->token = 0; /* what is asked in the new term is asked after all of these */
         sse_redisnode_subscribe(node, realm, (sse_str_t){c->key, c->n}, true);
+    }
     if (realm->channels)
         sse_redisnode_subscribe(node, realm, WIDE, true);
 }
@@ -75,6 +78,7 @@ static void on_sharded(sse_redisnode_t *node, sse_redisrealm_t *realm, bool on)
         realm->leaving_wide--;
     } else if (!on && !realm->stray) {
         realm->stray = true;
+        sse_redisrealm_doubt(realm);
         sse_redisnode_subscribe(node, realm, WIDE, true);
     } else if (on && realm->stray) {
         sse_redisnode_subscribe_realm(node, realm);
@@ -213,6 +217,9 @@ void sse_redisnode_lose(sse_redisnode_t *node, const char *why)
     sse_redisrecovery_drop(node);
     close_conns(node);
     release_held(node, false);
+    for (sse_redisrealm_t *realm = node->redis->realms; realm; realm = realm->hh.next)
+        if (realm->node == node)
+            sse_redisrealm_doubt(realm);
     sse_redissend_fail(node, node->redis->stopping ? APR_EOF : APR_EAGAIN);
     if (node->redis->stopping)
         return;

@@ -19,6 +19,7 @@ sse_redisrealm_t *sse_redisrealm_get(sse_redis_t *redis, sse_str_t name, bool ad
         return realm;
     realm = sse_calloc(1, sizeof *realm);
     realm->redis = redis;
+    realm->term = 1;
     realm->slot = sse_rediscluster_slot(name);
     realm->node = sse_rediscluster_place(redis, realm->slot);
     if (!realm->node)
@@ -81,6 +82,7 @@ void sse_redisrealm_heard(sse_redisrealm_t *realm, uint64_t epoch, uint64_t seq,
         realm->known = (sse_pos_t){epoch, 0};
         realm->given = 0;
         forget_recent(realm);
+        sse_redisrealm_doubt(realm);
     }
     if (seq >= realm->known.seq) {
         realm->known.seq = seq;
@@ -134,11 +136,65 @@ void sse_redisrealm_reading(sse_redisrealm_t *realm, sse_redisjob_t *job, bool o
         forget_recent(realm);
 }
 
+/* ---- what cannot have been missed ---- */
+
+void sse_redisrealm_key(char kind, sse_str_t name, sse_rediskey_t *out)
+{
+    size_t n = name.n < SSE_GROUP_MAX ? name.n : SSE_GROUP_MAX;
+    out->p[0] = kind;
+    out->p[1] = ':';
+    if (n)
+        memcpy(out->p + 2, name.p, n);
+    out->n = n + 2;
+}
+
+static sse_redischannel_t *find_channel(const sse_redisrealm_t *realm, char kind, sse_str_t name)
+{
+    sse_rediskey_t key;
+    sse_redischannel_t *c;
+    sse_redisrealm_key(kind, name, &key);
+    HASH_FIND(hh, realm->channels, key.p, key.n, c);
+    return c;
+}
+
+void sse_redisrealm_doubt(sse_redisrealm_t *realm)
+{
+    realm->term++;
+}
+
+void sse_redisrealm_complete(const sse_redisjob_t *job, uint64_t seq)
+{
+    sse_redisrealm_t *realm = job->realm;
+    if (job->term != realm->term || job->node != realm->node)
+        return;
+    for (size_t i = 0; i < job->n_asked; i++) {
+        sse_channel_t channel = job->ranges[i].channel;
+        sse_redischannel_t *c = find_channel(realm, (char)channel.kind, channel.name);
+        if (!c || c->term == realm->term || c->token > job->token)
+            continue;
+        c->term = realm->term;
+        c->since = seq;
+    }
+}
+
+bool sse_redisrealm_unmissed(const sse_redisrealm_t *realm, sse_channel_t channel, uint64_t after)
+{
+    const sse_redischannel_t *c = find_channel(realm, (char)channel.kind, channel.name);
+    return c && c->term == realm->term && c->since <= after && c->last <= after &&
+           after <= realm->given;
+}
+
 /* ---- messages ---- */
 
 void sse_redisrealm_give(sse_redisrealm_t *realm, sse_message_t *m)
 {
     realm->given = m->pos.seq;
+    for (size_t i = 0; i < m->n_targets; i++) {
+        sse_redischannel_t *c = find_channel(realm, (char)m->targets[i].kind,
+                                             (sse_str_t){m->targets[i].name, m->targets[i].n});
+        if (c)
+            c->last = m->pos.seq;
+    }
     if (realm->histories) {
         if (realm->n_recent && realm->n_recent % PRUNE_AT == 0)
             prune(realm);

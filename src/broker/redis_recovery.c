@@ -35,12 +35,6 @@ typedef struct part_t {
     size_t n_records;
 } part_t;
 
-static int by_seq(const void *a, const void *b)
-{
-    uint64_t x = (*(sse_message_t *const *)a)->pos.seq, y = (*(sse_message_t *const *)b)->pos.seq;
-    return (x > y) - (x < y);
-}
-
 static void part_free(part_t *part)
 {
     for (size_t i = 0; i < part->n; i++)
@@ -75,9 +69,10 @@ static void give_all(part_t *part)
                 "kept: its streams are told",
                 realm->name);
         realm->given = part->pos.seq;
+        sse_redisrealm_doubt(realm);
         realm->redis->base.env.up->reset(realm->redis->base.env.hub, realm->name, part->pos);
     } else if (part->n) {
-        qsort(part->messages, part->n, sizeof *part->messages, by_seq);
+        qsort(part->messages, part->n, sizeof *part->messages, sse_redistext_by_number);
         for (size_t i = 0; i < part->n; i++)
             if (part->messages[i]->pos.seq > realm->given)
                 sse_redisrealm_give(realm, part->messages[i]);

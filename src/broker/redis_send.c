@@ -249,7 +249,7 @@ void sse_redisnode_submit(sse_redisnode_t *node, sse_redisjob_t *job)
 {
     if ((node->failed && node->state != SSE_NODE_CATCHING && node->state != SSE_NODE_READY) ||
         node->queue_bytes > QUEUE_BYTES) {
-        sse_redisjob_fail_later(job, APR_EAGAIN);
+        sse_redisjob_answer_later(job, APR_EAGAIN);
         return;
     }
     job->token = node->subscribed;

@@ -137,6 +137,12 @@ sse_record_t *sse_redistext_full(sse_str_t realm, sse_str_t *packed, sse_record_
 
 /* ---- messages ---- */
 
+int sse_redistext_by_number(const void *a, const void *b)
+{
+    uint64_t x = (*(sse_message_t *const *)a)->pos.seq, y = (*(sse_message_t *const *)b)->pos.seq;
+    return (x > y) - (x < y);
+}
+
 sse_message_t *sse_redistext_message(sse_str_t realm, sse_pos_t pos, sse_str_t body)
 {
     const char *end = body.n ? memchr(body.p, '\n', body.n) : NULL;

@@ -203,6 +203,7 @@ typedef struct reader_t {
     join_t *join;
     uint64_t after;  /* of the history */
     size_t portion;  /* messages at a time */
+    char quiet[16];  /* another event that it asks for, too; empty: none */
     uint64_t expect; /* number of the message that must come next */
     bool live;
     size_t live_from; /* index into the rig's messages */
@@ -252,9 +253,9 @@ static void on_portion(void *baton, apr_status_t status, const sse_history_t *h)
 static void ask(reader_t *reader)
 {
     join_t *j = reader->join;
-    sse_range_t range = {EVENT("e"), reader->after};
-    j->rig->broker->driver->history(j->rig->broker, j->realm, &range, 1, reader->portion, 16 << 20,
-                                    on_portion, reader);
+    sse_range_t ranges[] = {{EVENT("e"), reader->after}, {EVENT(reader->quiet), 0}};
+    j->rig->broker->driver->history(j->rig->broker, j->realm, ranges, *reader->quiet ? 2 : 1,
+                                    reader->portion, 16 << 20, on_portion, reader);
 }
 
 static void on_sent(void *baton, apr_status_t status, const sse_published_t *results, size_t n,
@@ -291,12 +292,18 @@ static void pump(uv_prepare_t *handle)
     }
     for (int i = 0; i < 3; i++)
         send_one(j);
-    /* A reader begins every few turns, from the very beginning or from somewhere in the middle. */
+    /* A reader begins every few turns: from the very beginning, from somewhere in the middle, from
+     * the last message. */
     if (j->left % 10 == 0 && j->left / 10 <= READERS) {
-        reader_t *reader = &readers[j->left / 10 - 1];
-        size_t from = j->left % 20 ? 0 : j->rig->n_messages / 2;
+        unsigned i = j->left / 10 - 1;
+        reader_t *reader = &readers[i];
+        size_t from = i % 3 == 0 ? 0 : i % 3 == 1 ? j->rig->n_messages / 2 : j->rig->n_messages;
         /* In small portions, or all in one: then what was stored meets what is live. */
-        *reader = (reader_t){.join = j, .portion = j->left % 40 < 20 ? 50 : 10000};
+        *reader = (reader_t){.join = j, .portion = i % 4 < 2 ? 50 : 10000};
+        if (i % 2) {
+            snprintf(reader->quiet, sizeof(reader->quiet), "quiet%u", i);
+            rig_interest(j->rig, j->realm, EVENT(reader->quiet), true);
+        }
         if (from) {
             reader->after = j->rig->messages[from - 1]->pos.seq;
             reader->expect = number_of(j->rig->messages[from - 1]) + 1;

@@ -76,6 +76,29 @@ def test_a_client_resumes_on_another_host(hosts):
             stream.expect("move", str(i))
 
 
+def test_streams_of_known_channels_read_no_history(hosts, redis):
+    """What a hub is subscribed to it has been told: only channels that are new to it are read from Redis."""
+
+    def read():
+        """How often the length of a channel was asked for, as reading and publishing do."""
+        lines = redis.say("INFO", "commandstats").splitlines()
+        return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines if line.startswith("cmdstat_xlen:"))
+
+    with stream_of(hosts[0], "ann", "?event=known") as first:
+        hosts[1].admin().publish("known", 1)
+        first.expect("known", "1")
+        before = read()
+        with stream_of(hosts[0], "ann", "?event=known", last_id=first.last_id) as second:
+            assert read() == before
+            with stream_of(hosts[0], "ann", "?event=known&event=new", last_id=first.last_id) as third:
+                assert read() == before + 1
+                hosts[1].admin().publish("known", 2)
+                hosts[1].admin().publish("new", 3)
+                for stream in (first, second, third):
+                    stream.expect("known", "2")
+                third.expect("new", "3")
+
+
 def test_groups_and_their_messages(hosts):
     with stream_of(hosts[0], "cem") as stream:
         hosts[1].admin().call("PUT", "/groups/crew", {"users": ["cem"]})
