@@ -2,6 +2,7 @@
 /* The pump of a parked stream, in the request's own worker thread. */
 #include "httpd/park.h"
 
+#include "core/tcppeer.h"
 #include "httpd/config.h"
 
 #include <ap_mpm.h>
@@ -59,13 +60,26 @@ static bool write_block(request_rec *r, const char *block, size_t n)
     return rv == APR_SUCCESS && !c->aborted;
 }
 
+/* httpd waits so long for a client that has no room; one that does not even answer is given up by
+ * then, too. */
+static void limit_silence(const request_rec *r, int client)
+{
+    int64_t heartbeat = sse_config_global()->hub.heartbeat;
+    int64_t timeout = apr_time_sec(r->server->timeout);
+    if (heartbeat)
+        sse_tcppeer_limit(client, (uint32_t)(timeout > heartbeat ? timeout : heartbeat));
+}
+
 int sse_park_pump(request_rec *r, int hub)
 {
     char block[BLOCK];
+    conn_rec *c = r->connection->master ? r->connection->master : r->connection;
     int client = -1;
-    /* An HTTP/2 stream has no socket of its own. */
-    if (!r->connection->master)
-        apr_os_sock_get(&client, ap_get_conn_socket(r->connection));
+    if (apr_os_sock_get(&client, ap_get_conn_socket(c)) == APR_SUCCESS)
+        limit_silence(r, client);
+    /* An HTTP/2 stream has no socket of its own to be looked at. */
+    if (r->connection->master)
+        client = -1;
     apr_time_t stop_at = 0;
     while (wait_for_hub(r, hub, client, &stop_at)) {
         ssize_t n = recv(hub, block, sizeof(block), MSG_DONTWAIT);

@@ -3,6 +3,7 @@
  * of the connection. */
 #include "httpd/relay_loop.h"
 
+#include "core/tcppeer.h"
 #include "core/wire.h"
 #include "httpd/config.h"
 #include "httpd/socketpair.h"
@@ -68,6 +69,8 @@ apr_status_t sse_relay_start(request_rec *r, sse_answer_t *answer, uint64_t tick
     relay->client = client;
     relay->bb = apr_brigade_create(c->pool, c->bucket_alloc);
     apr_pool_cleanup_register(c->pool, relay, close_hub, apr_pool_cleanup_null);
+    relay->heartbeat = (uint32_t)sse_config_global()->hub.heartbeat;
+    sse_tcppeer_limit(client, relay->heartbeat);
     remove_input_timeout(c);
     ap_set_module_config(r->request_config, &sse_module, relay);
     *out_rc = SUSPENDED;

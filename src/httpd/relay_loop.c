@@ -4,6 +4,7 @@
  * is read only when the client's socket has taken all before it. */
 #include "httpd/relay_loop.h"
 
+#include "core/tcppeer.h"
 #include "httpd/config.h"
 
 #include <ap_mpm.h>
@@ -42,6 +43,7 @@ static struct {
     pthread_t thread;
     int epoll, wake;
     sse_relay_t *open, *dead;
+    apr_time_t look_at; /* when the open ones are looked at again */
 } loop = {.mutex = PTHREAD_MUTEX_INITIALIZER, .epoll = -1, .wake = -1};
 
 /* ---- the connection ---- */
@@ -260,16 +262,34 @@ static void stop_all(void)
     }
 }
 
-static void look_around(void)
+/* Whether the client still answers the kernel. */
+static bool is_there(sse_relay_t *relay)
 {
-    apr_time_t now = apr_time_now();
+    if (sse_tcppeer_unacknowledged(relay->client) > 0)
+        return sse_tcppeer_there(relay->client, relay->heartbeat, &relay->stalled);
+    sse_tcppeer_taken(relay->client, relay->heartbeat, &relay->stalled);
+    return true;
+}
+
+static void look_at_open(apr_time_t now)
+{
     sse_relay_t *next;
     stop_all();
     for (sse_relay_t *relay = loop.open; relay; relay = next) {
         next = relay->next;
         (void)settled(relay, now);
-        if (relay->give_up_at && relay->give_up_at <= now)
+        if ((relay->give_up_at && relay->give_up_at <= now) || !is_there(relay))
             end(relay, false);
+    }
+}
+
+static void look_around(void)
+{
+    apr_time_t now = apr_time_now();
+    sse_relay_t *next;
+    if (now >= loop.look_at) {
+        loop.look_at = now + apr_time_from_msec(LOOK_MS);
+        look_at_open(now);
     }
     for (sse_relay_t *relay = loop.dead; relay; relay = next) {
         next = relay->next;

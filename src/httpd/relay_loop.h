@@ -21,6 +21,8 @@ typedef struct sse_relay_t {
     int hub, client;
     apr_bucket_brigade *bb;
     sse_relay_state_t state;
+    uint32_t heartbeat;    /* seconds: bytes stay unacknowledged no longer */
+    bool stalled;          /* see tcppeer.h */
     bool handed;           /* the MPM has suspended the connection */
     bool stopped;          /* the child stops: the hub was told so */
     size_t input;          /* bytes that the client sent behind its request */

@@ -297,8 +297,8 @@ static void on_due(void *baton, sse_wheel_node_t *node)
 
 static void each_second(sse_reactor_t *r, sse_stream_t *s, int unused)
 {
-    sse_streamio_track(r, s);
     atomic_fetch_add_explicit(&r->stats.queued, sse_outq_bytes(s->outq), memory_order_relaxed);
+    sse_streamio_look(r, s);
 }
 
 static void on_second(uv_timer_t *timer)

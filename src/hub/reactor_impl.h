@@ -60,9 +60,10 @@ void sse_streamio_flush_dirty(sse_reactor_t *r);
 void sse_streamio_block(sse_reactor_t *r, sse_stream_t *s, sse_str_t bytes, sse_pos_t pos);
 /* The socket took `n` bytes of the queue. */
 void sse_streamio_took(sse_stream_t *s, size_t n);
-/* Reports the last message that the network took for the stream's user (tcp(7), SIOCOUTQ). It lags
- * behind what was sent, never runs ahead. */
-void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s);
+/* Once a second: reports the last message that the network took for the stream's user (tcp(7),
+ * SIOCOUTQ), which lags behind what was sent and never runs ahead; and closes the stream when its
+ * client is gone. */
+void sse_streamio_look(sse_reactor_t *r, sse_stream_t *s);
 /* Sends bytes as they are and counts them: bytes sent, 0 when the socket is full (then `blocked` is
  * set), -1 when the connection is over. */
 ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, size_t n);

@@ -40,9 +40,11 @@ typedef struct sse_stream_t {
     bool has_session : 1;
     bool blocked : 1; /* the socket took less than was offered; EPOLLOUT will tell */
     bool resumed : 1; /* the client came with a position that is good */
+    bool stalled;     /* see tcppeer.h */
     uint8_t reset;    /* sse_reset_reason_t + 1 to tell when it opens; 0 = none */
     bool dirty : 1;   /* in the reactor's list of streams to flush */
     bool broken : 1;  /* the connection is over: to be closed at its flush */
+    bool waits : 1;   /* bytes went out that the client may not have acknowledged yet */
     bool moved : 1;   /* messages went out that the network may not have taken yet */
     bool untold : 1;  /* sent_seq is a broker-reset's, which still waits to be sent */
     sse_node_realm_t *realm;

@@ -4,14 +4,13 @@
 #include "hub/reactor_impl.h"
 
 #include "core/buf.h"
+#include "core/tcppeer.h"
 #include "core/wire.h"
 #include "hub/tlsrecord.h"
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,12 +51,9 @@ static void set_socket_options(const sse_reactor_t *r, int fd)
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    if (r->conf.heartbeat) {
-        /* A client that is gone without a word is given up when a heartbeat stays unacknowledged
-         * for one more interval. */
-        unsigned int ms = r->conf.heartbeat * 1000;
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
-    }
+    /* A client that is gone without a word is given up when a heartbeat stays unacknowledged for
+     * one more interval. */
+    sse_tcppeer_limit(fd, r->conf.heartbeat);
 }
 
 sse_stream_t *sse_streamio_open(sse_reactor_t *r, int fd, const unsigned char *address)
@@ -115,10 +111,9 @@ static void confirm(sse_reactor_t *r, sse_node_t *user, uint64_t seq)
     sse_reactor_cursor(r, user, seq);
 }
 
-void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s)
+static void track(sse_reactor_t *r, sse_stream_t *s, int waiting)
 {
-    int waiting;
-    if (!s->moved || !s->user || ioctl(s->fd, SIOCOUTQ, &waiting))
+    if (!s->moved || !s->user)
         return;
     uint32_t taken = s->sent_bytes - (uint32_t)waiting;
     if (s->check_seq && (int32_t)(taken - s->check_bytes) >= 0) {
@@ -134,9 +129,26 @@ void sse_streamio_track(sse_reactor_t *r, sse_stream_t *s)
     }
 }
 
+void sse_streamio_look(sse_reactor_t *r, sse_stream_t *s)
+{
+    int waiting;
+    if (!s->waits || (waiting = sse_tcppeer_unacknowledged(s->fd)) < 0)
+        return;
+    track(r, s, waiting);
+    if (!waiting) {
+        s->waits = false;
+        sse_tcppeer_taken(s->fd, r->conf.heartbeat, &s->stalled);
+    } else if (s->carriage != SSE_CARRIED_RELAY && s->carriage != SSE_CARRIED_PARKED &&
+               !sse_tcppeer_there(s->fd, r->conf.heartbeat, &s->stalled)) {
+        sse_streamio_close(r, s);
+    }
+}
+
 void sse_streamio_close(sse_reactor_t *r, sse_stream_t *s)
 {
-    sse_streamio_track(r, s);
+    int waiting = s->moved && s->user ? sse_tcppeer_unacknowledged(s->fd) : -1;
+    if (waiting >= 0)
+        track(r, s, waiting);
     sse_streamflow_leave(r, s);
     if (s->dirty)
         unlink_dirty(r, s);
@@ -210,6 +222,7 @@ ssize_t sse_streamio_send(sse_reactor_t *r, sse_stream_t *s, struct iovec *iov, 
         s->blocked = true;
     if (sent) {
         s->written_at = (uint32_t)uv_now(&r->loop);
+        s->waits = true;
         s->sent_bytes += (uint32_t)sent;
         atomic_fetch_add_explicit(&r->stats.bytes, (unsigned long long)sent, memory_order_relaxed);
     }

@@ -69,7 +69,7 @@ def client_context(version=None, suite=None, client_cert=False, alpn=None):
 def virtual_host(port, name="localhost", inside="", keys=None):
     """keys: the directory of certificates, if it is not that of the run."""
     keys = keys or certificates()
-    return '<VirtualHost 127.0.0.1:%d>\nServerName %s\nSSLEngine On\nSSLCertificateFile "%s/%s.pem"\nSSLCertificateKeyFile "%s/%s.key"\n%s\n</VirtualHost>\n' % (
+    return '<VirtualHost *:%d>\nServerName %s\nSSLEngine On\nSSLCertificateFile "%s/%s.pem"\nSSLCertificateKeyFile "%s/%s.key"\n%s\n</VirtualHost>\n' % (
         port, name, keys, name, keys, name, inside,
     )  # fmt: skip
 
@@ -77,11 +77,11 @@ def virtual_host(port, name="localhost", inside="", keys=None):
 class TlsSite:
     """An Httpd that also listens with TLS."""
 
-    def __init__(self, httpd, server="", hosts=(("localhost", ""),), locations=STREAM + ADMIN, modules=(), suite=None, keys=None, **more):
+    def __init__(self, httpd, server="", hosts=(("localhost", ""),), locations=STREAM + ADMIN, modules=(), suite=None, keys=None, host="127.0.0.1", **more):
         self.httpd = httpd
         self.port = free_port()
-        self.address = ("127.0.0.1", self.port)
-        text = "Listen 127.0.0.1:%d\nSSLSessionCache shmcb:{dir}/run/cache(65536)\n%s\n" % (self.port, server)
+        self.address = (host, self.port)
+        text = "Listen %s:%d\nSSLSessionCache shmcb:{dir}/run/cache(65536)\n%s\n" % (host, self.port, server)
         if suite and suite[0] == "1.3":
             text += "SSLCipherSuite TLSv1.3 %s\n" % suite[1]
         text += "".join(virtual_host(self.port, name, inside, keys) for name, inside in hosts)
