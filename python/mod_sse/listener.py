@@ -12,11 +12,11 @@ from typing import Callable, Iterator, Optional, Set, Tuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 
 from . import presence
 from .conf import sse_settings
-from .exceptions import SSEError
+from .exceptions import NotMigrated, SSEError
 from .signals import hub_changed, user_offline, user_online
 from .sync import sync_all
 from .transport import call, get_transport
@@ -37,16 +37,18 @@ class Listener:
         self.hub = ""
 
     def run(self) -> None:
-        """Returns after ``stop`` is set; a wrong setting or a refusal is raised."""
+        """Returns after ``stop`` is set; a wrong setting, a refusal or a missing table is raised."""
         pause = PAUSE_FIRST
         while not self.stop.is_set():
             began = time.monotonic()
             try:
                 self.follow(get_transport().feed(IDLE_SECONDS))
             except (Lost, SSEError) as err:
-                if isinstance(err, SSEError) and getattr(err, "status", 0) in (401, 403, 404, 405):
+                if isinstance(err, NotMigrated) or getattr(err, "status", 0) in (401, 403, 404, 405):
                     raise
                 logger.warning("the presence feed was lost: %s", err)
+            except DatabaseError as err:
+                logger.warning("the database is away: %s", err)
             if time.monotonic() - began > IDLE_SECONDS:
                 pause = PAUSE_FIRST
             self.stop.wait(pause * random.uniform(0.5, 1.5))
@@ -69,10 +71,10 @@ class Listener:
         status = call("GET", "/status").body
         hub = str(status.get("instance") or status.get("pid"))
         if hub != self.hub:
-            self.hub = hub
             if sse_settings.SUBSCRIPTIONS == "db":
                 done = sync_all()
                 logger.info("a new hub was told %d subscribers and %d groups", done["subscribers"], done["groups"])
+            self.hub = hub
             hub_changed.send_robust(sender=None)
 
     def take(self, now: Set[str]) -> None:

@@ -28,8 +28,8 @@ def test_publish(live):
     alice.subscribe("e")
     with live.stream(live.log_in("alice")) as stream:
         assert run("sse_publish", "e", '{"n": 1}').strip()
-        run("sse_publish", "u", "[2]", "--user", "alice")
-        run("sse_publish", "g", "three", "--text", "--raw", "--group", "g")
+        run("sse_publish", "u", "--user", "alice", "[2]")
+        run("sse_publish", "g", "--raw", "--group", "g", "three")
         run("sse_publish", "all", "--everyone", "--key", f"k-{alice.pk}")
         stream.expect("e", '{"n":1}')
         stream.expect("u", "[2]")
@@ -49,6 +49,7 @@ def test_publish_from_standard_input(live, monkeypatch):
     "arguments, says",
     [
         (["e", "{"], "not JSON"),
+        (["e", "1", "2"], "unrecognized arguments: 2"),
         (["e f"], "has a space"),
         (["e", "--user", "nobody"], "no user named 'nobody'"),
         (["e", "--group", "nothing"], "no group named 'nothing'"),
@@ -67,7 +68,7 @@ def test_status(live):
     live.make_user("alice")
     with live.stream(live.log_in("alice")):
         # Users of the test before may still be within their grace.
-        text = wait_until(lambda: "1 users online, 1 streams, 1 hubs" in run("sse_status") and run("sse_status", "--users"), 10)
+        text = wait_until(lambda: "users online: 1, streams: 1, hubs: 1" in run("sse_status") and run("sse_status", "--users"), 10)
         assert "broker: local, connected" in text
         assert text.splitlines()[-1] == "  alice"
         assert json.loads(run("sse_status", "--json"))["presence"]["users"] == 1
@@ -165,6 +166,32 @@ def test_listen_tells_a_new_hub_what_the_database_knows(live):
     with Process("sse_listen", SSE_SUBSCRIPTIONS="db", **live.settings(live.way)) as listener:
         wait_until(lambda: alice.subscriptions() == ["e"], 20, "the subscription is known")
         assert listener.stop() == 0
+
+
+def test_listen_waits_for_a_database_that_is_away(live, tmp_path):
+    place, ready = tmp_path / "later", tmp_path / "ready"
+    ready.mkdir()
+
+    def database(directory):
+        return {"DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(directory / "db.sqlite3")}}}
+
+    python(
+        "from django.core.management import call_command\ncall_command('migrate', verbosity=0)\n"
+        "from mod_sse.models import Subscription\nSubscription.objects.create(group='late', event='from:rows')",
+        SSE_SUBSCRIPTIONS="session", **database(ready),
+    )
+    with Process("sse_listen", SSE_SUBSCRIPTIONS="db", **database(place), **live.settings(live.way)) as listener:
+        listener.wait_for("the database is away: unable to open")
+        ready.rename(place)
+        wait_until(lambda: Group(name="late").subscriptions() == ["from:rows"], 30, "the hub was told")
+        assert listener.stop() == 0
+    Group(name="late").unsubscribe("from:rows")
+
+
+def test_listen_before_migrations(live, tmp_path):
+    here = {"DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "new.sqlite3")}}}
+    status, out, err = manage("sse_listen", SSE_SUBSCRIPTIONS="db", **here, **live.settings(live.way))
+    assert status == 1 and "run manage.py migrate" in err
 
 
 def test_listen_says_what_is_wrong(live):

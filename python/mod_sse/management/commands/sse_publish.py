@@ -17,21 +17,27 @@ from ...exceptions import SSEError
 class Command(BaseCommand):
     help = "Publishes an event to its subscribers, to users, to groups or to everyone, and prints the message's id."
 
+    def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
+        """The data may come after options, too: ``sse_publish EVENT --user alice '{"n": 1}'``."""
+        parser = super().create_parser(*args, **kwargs)
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        return parser
+
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("event")
+        parser.add_argument("event", help="the event's name")
         parser.add_argument("data", nargs="?", default="null", help="JSON; '-' reads it from standard input (default: null)")
         parser.add_argument("--user", action="append", metavar="NAME", help="to this user (its user name); may be repeated")
         parser.add_argument("--group", action="append", metavar="NAME", help="to this group; may be repeated")
         parser.add_argument("--everyone", action="store_true", help="to every open stream")
         parser.add_argument("--text", action="store_true", help="data is text, not JSON")
-        parser.add_argument("--raw", action="store_true", help="with --text: send its characters as they are")
+        parser.add_argument("--raw", action="store_true", help="like --text, and its own characters are sent, not their JSON")
         parser.add_argument("--key", help="idempotency key: the same key again delivers nothing")
-        parser.add_argument("--ttl", type=int, metavar="SECONDS")
+        parser.add_argument("--ttl", type=int, metavar="SECONDS", help="not replayed any more after that time")
 
     def handle(self, *args: Any, **options: Any) -> None:
         text = sys.stdin.read() if options["data"] == "-" else options["data"]
         data: Any = text
-        if not options["text"]:
+        if not (options["text"] or options["raw"]):
             try:
                 data = json.loads(text)
             except ValueError as err:

@@ -36,6 +36,7 @@ class Command(BaseCommand):
         if broker is not None:
             words = [str(broker)] if not isinstance(broker, dict) else [str(broker[n]) for n in ("driver", "state", "detail") if broker.get(n)]
             self.stdout.write("broker: " + ", ".join(words))
-        self.stdout.write(f"{totals.get('users', '?')} users online, {totals.get('streams', '?')} streams, {totals.get('hubs', '?')} hubs")
+        numbers = [f"{word}: {totals.get(name, '?')}" for word, name in (("users online", "users"), ("streams", "streams"), ("hubs", "hubs"))]
+        self.stdout.write(", ".join(numbers))
         for user in users:
             self.stdout.write(f"  {user.get_username()}")
