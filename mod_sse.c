@@ -13,6 +13,8 @@
 #include "httpd/supervisor.h"
 #include "httpd/tls.h"
 
+#include <mpm_common.h>
+
 static void child_init(apr_pool_t *pool, server_rec *s)
 {
     sse_hublink_child_init(pool, sse_supervisor_rendezvous());
@@ -27,6 +29,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_post_config(sse_logsink_post_config, NULL, NULL, APR_HOOK_FIRST);
     /* Last: what other modules fork before must not inherit the hub's descriptors. */
     ap_hook_post_config(sse_supervisor_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_monitor(sse_supervisor_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_stream, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_admin, NULL, NULL, APR_HOOK_MIDDLE);

@@ -109,7 +109,8 @@ static const char *read_file(apr_pool_t *p, const char *path, char **out_text, s
 {
     char reason[120];
     apr_file_t *file;
-    apr_status_t rv = apr_file_open(&file, path, APR_FOPEN_READ, 0, p);
+    /* A pipe in the file's place must not hold httpd up: it is refused below. */
+    apr_status_t rv = apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_NONBLOCK, 0, p);
     if (rv != APR_SUCCESS)
         return apr_psprintf(p, "cannot be read: %s", apr_strerror(rv, reason, sizeof(reason)));
 

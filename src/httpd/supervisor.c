@@ -3,7 +3,8 @@
  * thread, but for the fork handler, which runs in whatever the parent forks.
  *
  * States of the hub as the parent sees it: none -> running (start_hub) -> none (died: start_hub
- * again after a pause; stopped: by stop_hub when the configuration goes). */
+ * again after a pause, or at the next look around where that failed; stopped: by stop_hub when the
+ * configuration goes). */
 #include "httpd/supervisor.h"
 
 #include "core/fdpass.h"
@@ -193,6 +194,13 @@ static void maintain_hub(int reason, void *data, int status)
         kill(sup->hub, SIGTERM);
 }
 
+int sse_supervisor_monitor(apr_pool_t *p, server_rec *s)
+{
+    if (plan && sup && !sup->hub && sup->owner == getpid())
+        start_hub(s, 0);
+    return OK;
+}
+
 /* True once the process has ended, which the end of its lifeline announces. */
 static bool wait_for_end(pid_t pid, int fd, int timeout_ms)
 {
@@ -239,6 +247,7 @@ static apr_status_t leave_configuration(void *data)
         return APR_SUCCESS;
     stop_hub(ap_server_conf);
     sigaction(SIGCHLD, &plan->old_sigchld, NULL);
+    plan = NULL;
     return APR_SUCCESS;
 }
 

@@ -17,6 +17,10 @@ int sse_supervisor_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
 int sse_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                                server_rec *s);
 
+/* monitor hook, which the parent runs about every ten seconds: starts a hub where the last attempt
+ * could not even fork. */
+int sse_supervisor_monitor(apr_pool_t *p, server_rec *s);
+
 /* The workers' end of the rendezvous; -1 before post_config. */
 int sse_supervisor_rendezvous(void);
 

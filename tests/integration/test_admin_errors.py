@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from event_stream import Connection, fetch
+from event_stream import Connection, fetch, request_bytes
 from httpd_server import ADMIN, BASIC, KEY, STREAM, basic
 
 LOCATIONS = (
@@ -47,6 +47,25 @@ def check_problem(answer, status, member=None):
 
 
 # ---- keys ----
+
+
+def test_body_without_a_key_is_not_kept(server):
+    """Whoever has no key cannot have 16 MiB held for it, and what it sends is never taken for its next request."""
+    inner = request_bytes("GET", "/smuggled", [])
+    for method, target, status in (("GET", "/sse-admin/health", 200), ("POST", "/sse-admin/publish", 401)):
+        with Connection(server.address) as c:
+            c.send(request_bytes(method, target, [("Content-Length", str(len(inner)))], body=inner))
+            head = c.read_head()
+            c.read_body(head)
+            assert head.status == status
+            if head.get("connection", "").lower() != "close":
+                c.send(request_bytes("GET", "/index.html", []))
+                assert c.read_head().status == 200
+    assert "smuggled" not in server.access_log.read_text()
+    with Connection(server.address, timeout=30) as c:
+        c.send(request_bytes("GET", "/sse-admin/health", [("Content-Length", str(17 * 1024 * 1024))]))
+        c.send(b" " * (17 * 1024 * 1024))
+        assert c.read_head().status == 200
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", KEY[:-1], KEY + "x", KEY.upper(), KEY + " " + KEY])

@@ -54,6 +54,7 @@ PER_LOCATION = [
     ("SSESessionCookie", '"a;b"', ["a;b"]),
     ("SSESecretKeyFile", "{dir}/missing-key", ["missing-key"]),
     ("SSESecretKeyFile", "{dir}/empty-key", ["empty-key"]),
+    ("SSESecretKeyFile", "{dir}/pipe", ["pipe", "regular file"]),
     ("SSESessionCache", "forever", ["forever"]),
     ("SSEAnonymous", "Perhaps", ["On"]),
     ("SSEAllowEvents", '"a b"', ["a b"]),
@@ -68,6 +69,7 @@ def files(httpd):
     (httpd.dir / "broken.json").write_text('{"session_table": ')
     (httpd.dir / "evil.json").write_text('{"session_table": "x; DROP TABLE y"}')
     (httpd.dir / "empty-key").write_text("\n\n")
+    os.mkfifo(httpd.dir / "pipe")
     return httpd
 
 

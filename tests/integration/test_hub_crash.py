@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -189,3 +190,22 @@ def test_hub_dies_with_its_parent(httpd):
         end = s.rest(10)[-1]
         assert end.type == "stream-end" and json.loads(end.data)["reason"] == "shutdown"
     wait_until(lambda: not os.path.exists("/proc/%d" % hub), 10, "the hub has ended")
+
+
+def test_parent_that_cannot_start_another_tries_again(httpd):
+    """A parent without a descriptor to spare when its hub dies starts another once it has."""
+    httpd.log.expect("SSE0118")
+    httpd.log.expect("SSE0117")
+    httpd.configure().start()
+    parent = httpd.process.pid
+    soft, hard = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+    used = {int(fd) for fd in os.listdir("/proc/%d/fd" % parent)}
+    free = next(n for n in range(len(used) + 1) if n not in used)
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        os.kill(httpd.hub_pid(), signal.SIGKILL)
+        wait_until(lambda: httpd.log.matching("SSE0117"), 20, "the parent has failed")
+    finally:
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (soft, hard))
+    wait_until(httpd.healthy, 30, "another hub serves")
+    assert opens(httpd)
