@@ -89,6 +89,7 @@ class Httpd:
         self.log = HttpdLog(self.dir / "error.log")
         self.access_log = self.dir / "access.log"
         self.conf = self.dir / "httpd.conf"
+        self.module = stage.module
         self.hub_program = stage.hub_wrapper(self.dir, self.reports)
         self.process = None
         self._started = set()
@@ -108,7 +109,7 @@ class Httpd:
             if name not in without:
                 loads.append("LoadModule %s_module %s/mod_%s.so" % (name, MODULES, name))
         if "sse" not in without:
-            loads.append("LoadModule sse_module %s" % self.stage.module)
+            loads.append("LoadModule sse_module %s" % self.module)
         own = {line.split()[0].lower() for line in server.splitlines() if line.strip()}
         defaults = [
             ("SSEStateDir", '"{dir}/state"'),
