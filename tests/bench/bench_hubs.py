@@ -8,6 +8,7 @@ import selectors
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bench_procs import cpu_us, user_memory
 from hub_process import HubProcess
@@ -16,6 +17,8 @@ from redis_servers import RedisNode
 WINDOW = 64  # messages of one publisher under way
 DATA = "x" * 100
 GROUPS = 64
+WORKERS = 16  # that open streams, as httpd's do
+FOREIGN = 100000  # messages of other events
 
 
 @contextlib.contextmanager
@@ -86,16 +89,20 @@ class Readers:
         self.selector = selectors.EpollSelector()
         self.block = b"event: %s\n" % events[0].encode()
         self.messages = self.opened = 0
-        self.channels = [hub.channel() for hub in hubs]
-        for i in range(count):
-            channel = self.channels[i % len(hubs)]
+        self.events = events
+        self.channels = [hubs[w % len(hubs)].channel() for w in range(WORKERS)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(lambda w: self._open(self.channels[w], range(w, count, WORKERS)), range(WORKERS)))
+        self.read_until(lambda: self.opened == count)
+
+    def _open(self, channel, numbers):
+        for i in numbers:
             near, far = socket.socketpair()
-            reserved = channel.reserve(user=f"u{i}", events=events, groups=[f"g{i % GROUPS}"])
+            reserved = channel.reserve(user=f"u{i}", events=self.events, groups=[f"g{i % GROUPS}"])
             channel.attach(reserved.ticket, far)
             far.close()
             near.setblocking(False)
             self.selector.register(near, selectors.EVENT_READ)
-        self.read_until(lambda: self.opened == count)
 
     def read_until(self, done, limit=60):
         deadline = time.monotonic() + limit
@@ -173,22 +180,21 @@ def foreign(bench, streams, events):
         groups = {"here": [here.process.pid], "redis": [redis.process.pid]}
         time.sleep(2)  # cursors and presence are written within a second
         idle = Meter(**groups)
-        time.sleep(3)  # what the hub uses in this time is measured
+        time.sleep(4)  # what the hub uses in this time is measured
         seconds, cpu = idle.read()
         result["idle"] = {"cpu_us_per_second": cpu["here"] / seconds}
         pss = user_memory(here.process.pid)
         if events:
-            messages = max(events, 20000)
-            names = [f"elsewhere{i % events}" for i in range(messages)]
+            names = [f"elsewhere{i % events}" for i in range(FOREIGN)]
             meter = Meter(**groups)
             publish(elsewhere, names, 100)
             seconds, cpu = meter.read()
             more = cpu["here"] - result["idle"]["cpu_us_per_second"] * seconds
             result["foreign"] = {
-                "messages_per_second": messages / seconds,
+                "messages_per_second": FOREIGN / seconds,
                 "cpu_us_per_second": cpu["here"] / seconds,
-                "cpu_us": more / messages,
-                "aside_us": cpu["redis"] / messages,
+                "cpu_us": more / FOREIGN,
+                "aside_us": cpu["redis"] / FOREIGN,
             }
         result["foreign_bytes"] = user_memory(here.process.pid) - pss
         meter = Meter(**groups)
