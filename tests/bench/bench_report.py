@@ -152,19 +152,34 @@ def judge(runs):
     return judged
 
 
-def table(runs):
+def _rows(runs):
+    """The table's head, then a row for each column of numbers that there is."""
     servers = list(runs)
     rows = []
     for label, path, digits in COLUMNS:
         values = [median(runs[s], path) for s in servers]
         if any(v is not None for v in values):
             rows.append([label] + ["" if v is None else f"{v:,.{digits}f}".replace(",", " ") for v in values])
-    head = [""] + servers
-    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    return [["", *servers], *rows]
+
+
+def table(runs):
+    rows = _rows(runs)
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = []
-    for row in [head, *rows]:
+    for row in rows:
         lines.append(row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:])))
     return "\n".join(lines)
+
+
+def page(result):
+    """A scenario's numbers as docs/benchmarks.md shows them."""
+    head, *rows = (" | ".join(["", *row, ""]).strip() for row in _rows(result["runs"]))
+    rounds = max(len(r) for r in result["runs"].values())
+    load = f"load average {result['load_average'][0]:.1f}, {result['when'][:10]}"
+    title = f"`{result['scenario']}`: {result['title']}"
+    counts = f"Streams: {result['streams']}; rounds: {rounds}; {load}."
+    return "\n".join([f"**{title}.** {counts}", "", head, "|---" * (head.count("|") - 1) + "|", *rows])
 
 
 def verdicts(judged):

@@ -94,6 +94,8 @@ class Bench:
             for phase in ("connect", "again"):
                 if phase in result:
                     result[phase]["cpu_us_of"] = name_kinds(result[phase]["cpu_us_of"], server.kinds)
+            if streams < 100:
+                del result["connect"]  # of so few it says nothing
             if not scenario.memory:
                 del result["memory_open"], result["memory_used"]
             return result
@@ -140,7 +142,7 @@ def run(bench, scenario, streams, rounds, servers, out_dir):
 
 def main():
     parser = argparse.ArgumentParser(prog="script/bench")
-    parser.add_argument("what", nargs="*", default=["quick"], help=f"{', '.join(SETS)}, or scenarios: {', '.join(SCENARIOS)}")
+    parser.add_argument("what", nargs="*", default=["quick"], help=f"{', '.join(SETS)}, or scenarios: {', '.join(SCENARIOS)}; report: what is in build/bench, as Markdown")
     parser.add_argument("--full", action="store_true", help="numbers of streams and rounds as in full")
     parser.add_argument("--streams", type=int, help="instead of the scenario's numbers of streams")
     parser.add_argument("--rounds", type=int)
@@ -148,6 +150,11 @@ def main():
     parser.add_argument("--directive", action="append", default=[], help='a line for httpd.conf, such as "SSEHistory 0"')
     parser.add_argument("--programs", type=lambda p: pathlib.Path(p).resolve(), required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    out_dir = TOP / "build" / "bench"
+    if options.what == ["report"]:
+        for path in sorted(out_dir.glob("*.json")):
+            print(report.page(json.loads(path.read_text())) + "\n")
+        return
     mode = "full" if options.full or "full" in options.what else "quick"
     names = []
     for what in options.what:
@@ -161,7 +168,7 @@ def main():
             scenario = SCENARIOS[name]
             for streams in (options.streams,) if options.streams else scenario.streams[mode]:
                 rounds = options.rounds or scenario.rounds[mode]
-                run(bench, scenario, streams, rounds, options.server, TOP / "build" / "bench")
+                run(bench, scenario, streams, rounds, options.server, out_dir)
     finally:
         bench.close()
 
