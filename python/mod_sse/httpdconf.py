@@ -152,7 +152,7 @@ def database() -> Tuple[str, str]:
     names = {"postgresql": ("pgsql", "dbname"), "postgresql_psycopg2": ("pgsql", "dbname"), "mysql": ("mysql", "dbname")}
     driver, dbname = names.get(engine, (engine, "dbname"))
     pairs = [("host", given.get("HOST")), ("port", given.get("PORT")), (dbname, given.get("NAME")), ("user", given.get("USER"))]
-    limit = "connect_timeout=5" if driver == "pgsql" else ""
+    limit = "connect_timeout=2 tcp_user_timeout=3000 options='-c statement_timeout=3000'" if driver == "pgsql" else ""
     return driver, " ".join([f"{k}={v}" for k, v in pairs if v] + ([limit] if limit else []))
 
 
@@ -191,7 +191,10 @@ def directives(config_path: str, key_path: str) -> str:
         driver, params = database()
         if driver != "sqlite3":
             lines.append("# The password, if one is needed, is yours to add; a user that may only read the tables below will do.")
-        lines += [f"DBDriver {driver}", f'DBDParams "{params}"', ""]
+        lines += [f"DBDriver {driver}", f'DBDParams "{params}"']
+        if driver == "sqlite3":  # without it a look-up fails while Django writes
+            lines.append('DBDInitSQL "PRAGMA busy_timeout = 5000"')
+        lines.append("")
     lines += [f'<Location "{urlsplit(str(sse_settings.STREAM_URL)).path or "/"}">', "    SetHandler sse-stream", *realm_directive()]
     lines += [f"    SSESession {engine}{session_argument(engine)}", f'    SSEDjangoConfig "{config_path}"']
     if engine != "hub":

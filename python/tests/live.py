@@ -22,6 +22,7 @@ STREAM = """
 DATABASE = """
 DBDriver sqlite3
 DBDParams "{state}/site.sqlite3"
+DBDInitSQL "PRAGMA busy_timeout = 5000"
 """
 
 

@@ -85,7 +85,7 @@ def test_config_is_what_httpd_reads(live_httpd):
 
 def test_config_prints_directives_and_writes_the_files(tmp_path):
     text = run("sse_config", "--httpd", "--output", str(tmp_path / "d.json"), "--secret-key-file", str(tmp_path / "key"))
-    assert "DBDriver sqlite3" in text and "SSESession db" in text and f'SSEDjangoConfig "{tmp_path}/d.json"' in text
+    assert "DBDriver sqlite3" in text and "busy_timeout" in text and "SSESession db" in text and f'SSEDjangoConfig "{tmp_path}/d.json"' in text
     assert f'SSESecretKeyFile "{tmp_path}/key"' in text and "SSEAdminSocket" in text and "SSERealm" not in text
     assert json.loads((tmp_path / "d.json").read_text()) == json.loads(run("sse_config"))
     assert (tmp_path / "key").read_text() == settings.SECRET_KEY + "\n"

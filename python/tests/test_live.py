@@ -3,6 +3,8 @@
 
 import datetime
 import json
+import sqlite3
+import threading
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -245,6 +247,19 @@ def test_names_that_no_path_can_carry(live):
             assert group.subscriptions() == ["e:" + group.name.replace(" ", "")]
             Events.publish("g", group.name, groups=[group])
             stream.expect("g", json.dumps(group.name, ensure_ascii=False))
+
+
+def test_a_look_up_waits_while_the_database_is_written(live):
+    live.make_user("alice")
+    client = live.log_in("alice")
+    lock = sqlite3.connect(live.state / "site.sqlite3", isolation_level=None, check_same_thread=False)
+    lock.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(1, lock.rollback)
+    release.start()
+    with live.stream(client):
+        assert not lock.in_transaction
+    release.join()
+    lock.close()
 
 
 def test_session_names(live):
