@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hub's threads under ThreadSanitizer: every kind of work at the same time, no data race, and every message arrives."""
+"""The hub's threads under ThreadSanitizer: every kind of work at the same time, no data race, and every message arrives. Of all
+streams every second is a TLS connection handed over, of every suite in turn."""
 
+import contextlib
+import itertools
 import json
 import random
 import socket
@@ -10,7 +13,8 @@ import pytest
 from event_parser import EventParser
 from hub_process import HubProcess
 from stage import TOP
-from wire_codec import OK
+from tls_records import SUITES, TlsReader
+from wire_codec import CLEAR, OK, TLS
 
 PROGRAM = TOP / "build" / "tsan" / "root" / "libexec" / "mod_sse" / "sse-hub"
 
@@ -26,23 +30,34 @@ def hub():
     hub.remove()
 
 
+KINDS = itertools.cycle([kind for suite in SUITES for kind in (None, suite)])
+KINDS_LOCK = threading.Lock()
+
+
 class Client:
     """One stream over a socket pair; a test's far end is what a browser would hold."""
 
     def __init__(self, channel, **reservation):
+        with KINDS_LOCK:
+            suite = next(KINDS)
+        self.tls = suite and TlsReader(*suite, max_fragment=2048 if suite == SUITES[0] else 16384)
         reserved = channel.reserve(**reservation)
         assert reserved.verdict == OK, reserved
         self.sock, far = socket.socketpair()
         self.sock.settimeout(60)
-        channel.attach(reserved.ticket, far)
+        channel.attach(reserved.ticket, far, TLS if self.tls else CLEAR, self.tls.state if self.tls else b"")
         far.close()
         self.parser = EventParser()
 
+    def read(self, size=65536):
+        """False at the end."""
+        chunk = self.sock.recv(size)
+        self.parser.feed(self.tls.feed(chunk) if self.tls else chunk)
+        return bool(chunk)
+
     def read_until(self, *event_types):
         while not any(e.type in event_types for e in self.parser.events):
-            chunk = self.sock.recv(65536)
-            assert chunk, "the stream ended: %r" % self.parser.events[-3:]
-            self.parser.feed(chunk)
+            assert self.read(), "the stream ended: %r" % self.parser.events[-3:]
 
     def close(self):
         self.sock.close()
@@ -182,7 +197,7 @@ def test_admin_socket_beside_the_channels(hub):
 def test_slow_and_dead_clients(hub):
     """Clients that never read and clients that vanish, while messages flow to others."""
     channel = hub.channel()
-    good = Client(channel, user="good", events=["flood"])
+    readers = [Client(channel, user="good", events=["flood"]) for _ in range(2)]
     deaf = [Client(channel, user="deaf%d" % n, events=["flood"]) for n in range(5)]
 
     def publish():
@@ -192,11 +207,9 @@ def test_slow_and_dead_clients(hub):
         post(own, "/publish", event="flood", data={"n": -1})
         own.close()
 
-    def read():
+    def read(good):
         while not any(e.type == "flood" and json.loads(e.data)["n"] == -1 for e in good.parser.events):
-            chunk = good.sock.recv(262144)
-            assert chunk
-            good.parser.feed(chunk)
+            assert good.read(262144)
 
     def vanish():
         own = hub.channel()
@@ -204,10 +217,45 @@ def test_slow_and_dead_clients(hub):
             Client(own, user="gone", events=["flood"]).close()
         own.close()
 
-    run_all([publish, read, vanish])
-    assert [json.loads(e.data)["n"] for e in good.parser.events if e.type == "flood"] == [*range(40), -1]
-    for client in deaf:
+    run_all([publish, *[lambda c=c: read(c) for c in readers], vanish])
+    for good in readers:
+        assert [json.loads(e.data)["n"] for e in good.parser.events if e.type == "flood"] == [*range(40), -1]
+    for client in [*deaf, *readers]:
         client.close()
-    good.close()
     hub.wait_streams(0, channel)
     assert hub.stop() == 0
+
+
+def test_stop_while_messages_flow(hub):
+    """Every stream gets what was published, its end, and over TLS close_notify."""
+    channel = hub.channel()
+    clients = [Client(channel, user="u%d" % (n % 5), events=["flow"]) for n in range(36)]
+    for client in clients:
+        client.read_until("stream-open")
+    flowing = threading.Event()
+
+    def publish():
+        own = hub.channel()
+        n = 0
+        with contextlib.suppress(OSError, AssertionError):  # the hub refuses, then is gone
+            while True:
+                post(own, "/publish", event="flow", data={"n": n, "text": "y" * 5000})
+                n += 1
+                if n == 20:
+                    flowing.set()
+
+    def read(client):
+        while client.read():
+            pass
+
+    def stop():
+        assert flowing.wait(60)
+        assert hub.stop() == 0
+
+    run_all([publish, stop, *[lambda c=c: read(c) for c in clients]])
+    for client in clients:
+        events = [e for e in client.parser.events if e.type == "flow"]
+        assert [json.loads(e.data)["n"] for e in events] == list(range(len(events))) and len(events) >= 20
+        assert json.loads(client.parser.events[-1].data)["reason"] == "shutdown"
+        assert client.tls is None or client.tls.closed
+        client.close()
