@@ -62,8 +62,6 @@ bool sse_disk_targets_next(sse_str_t *packed, sse_channel_t *out_channel);
  * trimmed (it was not superseded). */
 apr_status_t sse_disk_message_remove(sse_disk_t *s, uint64_t seq, bool gone, int64_t now_ms,
                                      size_t *work);
-/* Removes it from one channel, and altogether if that was the last. */
-apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq);
 
 /* Removes mirrored sessions: one; those of a user; those that ran out, at most `limit`. */
 apr_status_t sse_disk_session_delete(sse_disk_t *s, sse_str_t realm, sse_str_t session);

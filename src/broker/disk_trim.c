@@ -32,7 +32,8 @@ static int drop_message(sse_disk_t *s, uint64_t seq, int64_t max_refs, bool *out
     return rc;
 }
 
-apr_status_t sse_disk_message_release(sse_disk_t *s, int64_t channel, uint64_t seq)
+/* Takes it out of one channel, and altogether if that was the last. */
+static apr_status_t release(sse_disk_t *s, int64_t channel, uint64_t seq)
 {
     bool dropped = false;
     int rc = sse_sql_run(&s->sql, SSE_SQL_DELIVERY_DELETE, "ii", channel, (int64_t)seq);
@@ -123,7 +124,7 @@ static apr_status_t trim_channel(sse_disk_t *s, int64_t id, uint64_t *seqs, size
     }
     apr_status_t status = sse_disk_fail(s, rc);
     for (size_t i = 0; status == APR_SUCCESS && i < *out_n; i++)
-        status = sse_disk_message_release(s, id, seqs[i]);
+        status = release(s, id, seqs[i]);
     if (status == APR_SUCCESS && *out_n)
         status = sse_disk_fail(s, sse_sql_run(&s->sql, SSE_SQL_CHANNEL_TRIMMED, "iii", id,
                                               (int64_t)seqs[*out_n - 1], now_ms / 1000));

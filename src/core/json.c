@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A strict JSON scanner that keeps, for each value, the bytes it came from; json-c resolves escapes
- * and reads fractional numbers, lazily, since most strings of a publish are never asked for. A
- * document belongs to one thread at a time: asking for a string with escapes writes into it. */
+/* A strict JSON scanner that keeps, for each value, the bytes it came from; json-c resolves
+ * escapes, lazily, since most strings of a publish are never asked for. A document belongs to one
+ * thread at a time: asking for a string with escapes writes into it. */
 #include "core/json.h"
 
 #include "core/name.h"
@@ -437,8 +437,8 @@ const sse_json_t *sse_json_member(const sse_json_t *object, size_t i, sse_str_t 
     return &object->u.kids[2 * i + 1];
 }
 
-/* json-c's value of a source that the scanner has found good; NULL if it will not have it. */
-static json_object *parse_scalar(sse_str_t source)
+/* json-c's value of a string that the scanner has found good; NULL if it will not have it. */
+static json_object *resolve(sse_str_t source)
 {
     json_tokener *tok = json_tokener_new();
     json_object *o;
@@ -446,8 +446,6 @@ static json_object *parse_scalar(sse_str_t source)
     if (!tok)
         abort();
     o = json_tokener_parse_ex(tok, source.p, (int)source.n);
-    if (!o && json_tokener_get_error(tok) == json_tokener_continue)
-        o = json_tokener_parse_ex(tok, "", 1); /* a number's end */
     json_tokener_free(tok);
     return o;
 }
@@ -458,7 +456,7 @@ sse_str_t sse_json_string(const sse_json_t *v)
         return SSE_STR_NONE;
     if (v->state == STRING_ESCAPED) {
         sse_json_t *w = (sse_json_t *)v; /* values live in the document's own memory */
-        json_object *o = parse_scalar(sse_json_source(v));
+        json_object *o = resolve(sse_json_source(v));
         int n = o ? json_object_get_string_len(o) : 0;
         char *text = take(v->u.doc, (size_t)n);
 
@@ -497,20 +495,6 @@ bool sse_json_int64(const sse_json_t *v, int64_t *out)
             return false;
     }
     *out = value;
-    return true;
-}
-
-bool sse_json_double(const sse_json_t *v, double *out)
-{
-    json_object *o;
-
-    if (v->type != SSE_JSON_NUMBER)
-        return false;
-    o = parse_scalar(sse_json_source(v));
-    if (!o)
-        return false;
-    *out = json_object_get_double(o);
-    json_object_put(o);
     return true;
 }
 

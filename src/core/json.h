@@ -51,7 +51,6 @@ sse_str_t sse_json_string(const sse_json_t *v);
 bool sse_json_bool(const sse_json_t *v);
 /* True and *out set when v is a number without fraction that fits. */
 bool sse_json_int64(const sse_json_t *v, int64_t *out);
-bool sse_json_double(const sse_json_t *v, double *out);
 
 /* Appends `s` as a JSON string with quotes. Invalid UTF-8 becomes U+FFFD; '<', '>' and '&' stay as
  * they are. */

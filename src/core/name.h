@@ -10,9 +10,9 @@
  * what is wrong and what is allowed, fit for an API error ("is longer than 255 bytes", "has a
  * control character"). */
 
-/* 1-255 bytes of valid UTF-8, no control characters (C0, DEL, C1), no ASCII space, no '*', not
- * "open", "error", "message"'s namesakes: "open", "error" and everything that begins with "stream-"
- * are the server's own. ("message" is allowed: it is EventSource's default type.) */
+/* 1-255 bytes of valid UTF-8, no control characters (C0, DEL, C1), no ASCII space, no '*'. "open",
+ * "error" and everything that begins with "stream-" are the server's own. ("message" is allowed: it
+ * is EventSource's default type.) */
 const char *sse_name_event_problem(sse_str_t name);
 /* 1-64 of A-Z a-z 0-9 . _ - */
 const char *sse_name_realm_problem(sse_str_t name);

@@ -38,7 +38,7 @@ void *sse_config_create_server(apr_pool_t *p, server_rec *s)
     g->admin_socket_group = (gid_t)-1;
     g->durability = "normal";
     g->tls_handoff = true;
-    g->new_keys = apr_array_make(p, 2, sizeof(sse_keys_t *));
+    g->new_keys = apr_array_make(p, 2, sizeof(sse_adminkeys_t *));
     g->longest_cache = 10;
     global_conf = g;
     return g;
@@ -171,7 +171,7 @@ const sse_lines_t *sse_config_read_lines(apr_pool_t *p, const char *path, const 
     return out;
 }
 
-const char *sse_config_read_keys(apr_pool_t *p, sse_keys_t *keys)
+const char *sse_config_read_keys(apr_pool_t *p, sse_adminkeys_t *keys)
 {
     const char *problem;
     const sse_lines_t *lines = sse_config_read_lines(p, keys->path, &problem);

@@ -29,11 +29,11 @@ typedef struct sse_lines_t {
 
 /* SSEAdminKeyFile or the default file: SHA-256 of each key, so that keys of any length compare in
  * constant time. */
-typedef struct sse_keys_t {
+typedef struct sse_adminkeys_t {
     const char *path;
     unsigned char (*digest)[SSE_DIGEST_MAX];
     size_t n; /* 0 until post_config when the file has to be made */
-} sse_keys_t;
+} sse_adminkeys_t;
 
 typedef struct sse_global_conf_t {
     sse_hubconf_t hub;         /* numbers only; its strings are filled in when the hub is started */
@@ -46,10 +46,10 @@ typedef struct sse_global_conf_t {
     gid_t admin_socket_group; /* (gid_t)-1: httpd's Group */
     const char *durability;
     bool tls_handoff;
-    bool parked_set;              /* SSEParkedStreams was given */
-    sse_keys_t *default_keys;     /* <SSEStateDir>/admin.key; NULL while no location uses it */
-    apr_array_header_t *new_keys; /* sse_keys_t*: files that do not exist yet */
-    int64_t longest_cache;        /* seconds: the largest SSESessionCache */
+    bool parked_set;               /* SSEParkedStreams was given */
+    sse_adminkeys_t *default_keys; /* <SSEStateDir>/admin.key; NULL while no location uses it */
+    apr_array_header_t *new_keys;  /* sse_adminkeys_t*: files that do not exist yet */
+    int64_t longest_cache;         /* seconds: the largest SSESessionCache */
 } sse_global_conf_t;
 
 typedef struct sse_dir_conf_t {
@@ -65,7 +65,7 @@ typedef struct sse_dir_conf_t {
     int anonymous;                           /* 0, 1; -1: not said */
     const apr_array_header_t *allow_events;  /* const char* patterns */
     const apr_array_header_t *allow_origins; /* const char*, normalised */
-    sse_keys_t *keys;
+    sse_adminkeys_t *keys;
 } sse_dir_conf_t;
 
 void *sse_config_create_server(apr_pool_t *p, server_rec *s);
@@ -87,6 +87,6 @@ int64_t sse_config_session_cache(const sse_dir_conf_t *d);
 const sse_lines_t *sse_config_read_lines(apr_pool_t *p, const char *path, const char **out_problem);
 /* Reads keys (lines that do not begin with '#') into *keys; NULL or a sentence about what is wrong.
  */
-const char *sse_config_read_keys(apr_pool_t *p, sse_keys_t *keys);
+const char *sse_config_read_keys(apr_pool_t *p, sse_adminkeys_t *keys);
 
 #endif

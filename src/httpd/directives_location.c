@@ -143,7 +143,7 @@ const char *sse_directive_allow_origin(cmd_parms *cmd, void *cfg, int argc, char
 const char *sse_directive_admin_key_file(cmd_parms *cmd, void *cfg, const char *value)
 {
     sse_dir_conf_t *d = cfg;
-    sse_keys_t *keys = apr_pcalloc(cmd->pool, sizeof(*keys));
+    sse_adminkeys_t *keys = apr_pcalloc(cmd->pool, sizeof(*keys));
     keys->path = ap_server_root_relative(cmd->pool, value);
     if (!keys->path)
         return apr_psprintf(cmd->pool, "SSEAdminKeyFile: \"%s\" is not a path", value);
@@ -157,7 +157,7 @@ const char *sse_directive_admin_key_file(cmd_parms *cmd, void *cfg, const char *
                                 "SSEAdminKeyFile: %s does not exist, and its directory does not "
                                 "either",
                                 value);
-        *(sse_keys_t **)apr_array_push(sse_config_global()->new_keys) = keys;
+        *(sse_adminkeys_t **)apr_array_push(sse_config_global()->new_keys) = keys;
     } else {
         const char *problem = sse_config_read_keys(cmd->pool, keys);
         if (problem)

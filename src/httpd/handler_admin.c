@@ -35,7 +35,7 @@ static const char *key_of(const request_rec *r)
 /* Compares with every key, so that the time tells nothing about which one was near. */
 static bool key_is_good(const request_rec *r, const sse_dir_conf_t *conf)
 {
-    const sse_keys_t *keys = conf->keys ? conf->keys : sse_config_global()->default_keys;
+    const sse_adminkeys_t *keys = conf->keys ? conf->keys : sse_config_global()->default_keys;
     const char *key = key_of(r);
     if (!keys || !key)
         return false;

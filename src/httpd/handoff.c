@@ -78,7 +78,9 @@ sse_carriage_t sse_handoff_choose(request_rec *r)
     return second_best();
 }
 
-void sse_handoff_strip_filters(request_rec *r)
+/* Takes every filter off the response that could change or hold its body (compression,
+ * substitution, caching, ranges); what makes or edits the head stays. */
+static void strip_filters(request_rec *r)
 {
     ap_filter_t *next;
     for (ap_filter_t *f = r->output_filters; f && f->frec->ftype < AP_FTYPE_CONNECTION; f = next) {
@@ -100,7 +102,7 @@ void sse_handoff_set_head(request_rec *r)
     apr_table_unset(r->headers_out, "Accept-Ranges");
     /* Before the head, so that the body is not chunked. */
     r->connection->keepalive = AP_CONN_CLOSE;
-    sse_handoff_strip_filters(r);
+    strip_filters(r);
 }
 
 int sse_handoff_send(request_rec *r, sse_str_t body)

@@ -14,10 +14,6 @@
  * called once a request. */
 sse_carriage_t sse_handoff_choose(request_rec *r);
 
-/* Takes every filter off the response that could change or hold its body (compression,
- * substitution, caching, ranges); what makes or edits the head stays. */
-void sse_handoff_strip_filters(request_rec *r);
-
 /* Sets the head of an event stream and that the connection ends with it. */
 void sse_handoff_set_head(request_rec *r);
 

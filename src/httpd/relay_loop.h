@@ -17,7 +17,7 @@ typedef enum sse_relay_state_t {
 /* One relayed stream; lives in its connection's pool. */
 typedef struct sse_relay_t {
     conn_rec *c;
-    request_rec *r; /* NULL once it is logged */
+    request_rec *r;
     int hub, client;
     apr_bucket_brigade *bb;
     sse_relay_state_t state;

@@ -242,7 +242,7 @@ static int check_default_keys(apr_pool_t *p, server_rec *s)
     apr_finfo_t info;
     apr_status_t rv = apr_stat(&info, g->default_keys->path, APR_FINFO_TYPE, p);
     if (APR_STATUS_IS_ENOENT(rv)) {
-        *(sse_keys_t **)apr_array_push(g->new_keys) = g->default_keys;
+        *(sse_adminkeys_t **)apr_array_push(g->new_keys) = g->default_keys;
         return OK;
     }
     const char *problem = sse_config_read_keys(p, g->default_keys);

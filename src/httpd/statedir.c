@@ -92,7 +92,7 @@ static apr_status_t write_new_key(const char *path)
 apr_status_t sse_statedir_make_keys(server_rec *s, sse_global_conf_t *g, apr_pool_t *p)
 {
     for (int i = 0; i < g->new_keys->nelts; i++) {
-        sse_keys_t *keys = APR_ARRAY_IDX(g->new_keys, i, sse_keys_t *);
+        sse_adminkeys_t *keys = APR_ARRAY_IDX(g->new_keys, i, sse_adminkeys_t *);
         apr_status_t rv = write_new_key(keys->path);
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, rv, s,

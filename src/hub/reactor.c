@@ -339,7 +339,10 @@ apr_status_t sse_reactor_create(const sse_reactor_conf_t *conf, sse_reactor_t **
     if (conf->interest)
         r->index.carried = on_carried;
     r->index.owner = r;
-    r->heartbeat = sse_block_create(SSE_STR(":\n\n"), (sse_pos_t){0, 0});
+    sse_buf_t heartbeat = {0};
+    sse_render_heartbeat(&heartbeat);
+    r->heartbeat = sse_block_create(sse_buf_slice(&heartbeat), (sse_pos_t){0, 0});
+    sse_buf_clear(&heartbeat);
     if (uv_loop_init(&r->loop) ||
         sse_mailbox_init(&r->orders, &r->loop, take_order, after_orders, r) ||
         uv_timer_init(&r->loop, &r->second) || uv_poll_init(&r->loop, &r->sockets, r->epoll))

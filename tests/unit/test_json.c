@@ -4,7 +4,6 @@
 
 #include "core/json.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static sse_json_doc_t *parse(const char *text)
@@ -275,31 +274,27 @@ static void reads_numbers(void **state)
         const char *json;
         bool whole;
         int64_t n;
-        double d;
     } cases[] = {
-        {"0", true, 0, 0},
-        {"-0", true, 0, 0},
-        {"-17", true, -17, -17},
-        {"9223372036854775807", true, INT64_MAX, 9223372036854775807.0},
-        {"-9223372036854775808", true, INT64_MIN, -9223372036854775808.0},
-        {"9223372036854775808", false, 0, 9223372036854775808.0},
-        {"-9223372036854775809", false, 0, -9223372036854775808.0},
-        {"1.5", false, 0, 1.5},
-        {"-2.5e-1", false, 0, -0.25},
-        {"1e3", false, 0, 1000},
+        {"0", true, 0},
+        {"-0", true, 0},
+        {"-17", true, -17},
+        {"9223372036854775807", true, INT64_MAX},
+        {"-9223372036854775808", true, INT64_MIN},
+        {"9223372036854775808", false, 0},
+        {"-9223372036854775809", false, 0},
+        {"1.5", false, 0},
+        {"-2.5e-1", false, 0},
+        {"1e3", false, 0},
     };
     size_t i;
 
     for (i = 0; i < SSE_ARRAY_LEN(cases); i++) {
         sse_json_doc_t *doc = parse(cases[i].json);
         int64_t n = 42;
-        double d = 42;
 
         if (sse_json_int64(sse_json_root(doc), &n) != cases[i].whole)
             fail_msg("%s", cases[i].json);
         assert_int_equal(n, cases[i].whole ? cases[i].n : 42);
-        assert_true(sse_json_double(sse_json_root(doc), &d));
-        assert_true(fabs(d - cases[i].d) <= fabs(d) * 1e-15);
         sse_json_free(doc);
     }
 }
@@ -312,10 +307,8 @@ static void other_types_give_no_number_or_truth(void **state)
 
     for (i = 0; i < sse_json_count(root); i++) {
         int64_t n;
-        double d;
 
         assert_false(sse_json_int64(sse_json_at(root, i), &n));
-        assert_false(sse_json_double(sse_json_at(root, i), &d));
         assert_int_equal(sse_json_bool(sse_json_at(root, i)), i == 1);
     }
     sse_json_free(doc);
