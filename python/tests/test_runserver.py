@@ -2,6 +2,7 @@
 """Events in manage.py runserver: the stand-in keeps the streams' contract as far as it goes, and says what it is."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from django.test import Client
@@ -14,24 +15,33 @@ from waiting import wait_until
 SETTINGS = {"SSE_ADMIN_URL": "runserver:", "DEBUG": True}
 
 
-@pytest.fixture(scope="module")
-def server():
-    port = free_port()
-    python("from django.contrib.auth.models import User\nfor n in ('alice', 'bob'): User.objects.create_user(n, password='pw')")
-    with Process("runserver", "--noreload", f"127.0.0.1:{port}", **SETTINGS) as process:
-        address = ("127.0.0.1", port)
+@contextmanager
+def running(port, **settings):
+    with Process("runserver", "--noreload", f"127.0.0.1:{port}", **dict(SETTINGS, **settings)) as process:
+        process.address = ("127.0.0.1", port)
 
         def answers():
             try:
-                return fetch(address, target="/plain/").status == 200
+                return fetch(process.address, target="/plain/").status == 200
             except OSError:
                 return False
 
         wait_until(answers, 20, "runserver answers")
-        process.address = address
         yield process
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def people():
+    python("from django.contrib.auth.models import User\nfor n in ('alice', 'bob'): User.objects.create_user(n, password='pw')")
+    yield
     python("from django.contrib.auth.models import User\nUser.objects.all().delete()", **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def server(people):
+    with running(free_port()) as process:
+        yield process
 
 
 def cookie(server, name="alice"):
@@ -77,6 +87,19 @@ def test_refusals(server):
     assert fetch(server.address, target="/events/").status == 403
     assert fetch(server.address, target="/events/?event=a%20b", headers=cookie(server)).status == 400
     assert fetch(server.address, "POST", "/events/").status == 405
+
+
+@pytest.mark.parametrize("mode", ["session", "db"])
+def test_subscriptions_are_there_again_after_a_restart(people, mode):
+    """As after each change of the code."""
+    port = free_port()
+    with running(port, SSE_SUBSCRIPTIONS=mode) as first:
+        headers = cookie(first, "bob")
+        get(first, "/subscribe/?events=from:view", headers)
+    with running(port, SSE_SUBSCRIPTIONS=mode) as second, EventStream(second.address, "/events/", headers=headers) as stream:
+        stream.opened()
+        get(second, "/publish/", headers)
+        stream.expect("from:view", '{"n":1}')
 
 
 def test_with_a_real_hub_the_view_is_not_there():

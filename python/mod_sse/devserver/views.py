@@ -8,8 +8,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
+from ..conf import sse_settings
 from ..exceptions import InvalidEvent
 from ..names import check_event, session_id, user_id
+from ..subscriptions import remembered
+from ..sync import sync_subscriptions
 from ..transport import get_transport
 from ..transport.base import logger
 from .hub import DevHub, Stream
@@ -33,6 +36,17 @@ def frames(hub: DevHub, stream: Stream) -> Iterator[str]:
         hub.close(stream)
 
 
+def restore(hub: DevHub, request: HttpRequest, opened: Stream) -> None:
+    """runserver has begun anew, as after each change of the code: what the database and the session know of subscriptions."""
+    if hub.first_stream():
+        logger.warning(NOTICE)
+        if sse_settings.SUBSCRIPTIONS == "db":
+            sync_subscriptions()
+    events = remembered(request.session)
+    if events and opened.session:
+        hub.subscribe({"user": opened.user, "events": events, "session": opened.session}, add=True)
+
+
 @require_safe
 def stream(request: HttpRequest) -> HttpResponse:
     transport = get_transport()
@@ -49,8 +63,7 @@ def stream(request: HttpRequest) -> HttpResponse:
     key = request.session.session_key
     opened = Stream(user_id(user), groups, session_id(key) if key else "", names)
     last_id = request.headers.get("Last-Event-ID") or request.GET.get("lastEventId") or request.GET.get("last_event_id") or ""
-    if transport.hub.first_stream():
-        logger.warning(NOTICE)
+    restore(transport.hub, request, opened)
     transport.hub.open(opened, last_id)
     response = StreamingHttpResponse(frames(transport.hub, opened), content_type="text/event-stream")
     response["Cache-Control"] = "private, no-cache, no-store, no-transform"
