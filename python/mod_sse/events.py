@@ -217,15 +217,8 @@ def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool
 
 
 def broadcast(
-    event: str,
-    data: Any = None,
-    *,
-    key: Optional[str] = None,
-    ttl: Optional[int] = None,
-    raw: bool = False,
-    replace: Optional[str] = None,
-    on_commit: Optional[bool] = None,
-    using: Optional[str] = None,
+    event: str, data: Any = None, *, key: Optional[str] = None, ttl: Optional[int] = None, raw: bool = False,
+    replace: Optional[str] = None, on_commit: Optional[bool] = None, using: Optional[str] = None,
 ) -> Optional[str]:
     """Publishes to every open stream of the realm."""
     message = make_message(event, data, key=key, ttl=ttl, raw=raw, replace=replace, everyone=True)

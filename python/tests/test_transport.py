@@ -68,21 +68,30 @@ OK = (200, {}, {"id": "1-1"})
 
 
 @pytest.fixture
-def serve():
-    servers = []
+def started():
+    """started(server, **settings): both go when the test ends."""
+    running = []
 
-    def start(*script, **settings):
-        server = HTTPServer(*script)
-        override = override_settings(**{"SSE_ADMIN_URL": server.url, "SSE_ADMIN_KEY": "secret", "SSE_TIMEOUT": 2, **settings})
+    def keep(server, **settings):
+        override = override_settings(**settings)
         override.enable()
-        servers.append((server, override))
+        running.append((server, override))
         return server
 
-    yield start
-    for server, override in servers:
+    yield keep
+    for server, override in running:
         override.disable()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def serve(started):
+    def start(*script, **settings):
+        server = HTTPServer(*script)
+        return started(server, **{"SSE_ADMIN_URL": server.url, "SSE_ADMIN_KEY": "secret", "SSE_TIMEOUT": 2, **settings})
+
+    return start
 
 
 def test_keep_alive_and_headers(serve):
@@ -223,25 +232,16 @@ class Lines(socketserver.StreamRequestHandler):
 
 
 @pytest.fixture
-def serve_socket(tmp_path):
-    started = []
-
+def serve_socket(started, tmp_path):
     def start(*script):
         path = str(tmp_path / "admin.sock")
         server = socketserver.ThreadingUnixStreamServer(path, Lines)
         server.daemon_threads = True
         server.script, server.lines = list(script), []
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        override = override_settings(SSE_ADMIN_URL="unix://" + path, SSE_REALM="shop", SSE_TIMEOUT=5)
-        override.enable()
-        started.append((server, override))
-        return server
+        return started(server, SSE_ADMIN_URL="unix://" + path, SSE_REALM="shop", SSE_TIMEOUT=5)
 
-    yield start
-    for server, override in started:
-        override.disable()
-        server.shutdown()
-        server.server_close()
+    return start
 
 
 def test_socket_requests(serve_socket):

@@ -14,8 +14,35 @@ from stage import give, make_directory
 from waiting import wait_until
 
 
-class PostgresServer:
+class Server:
+    """A process of the test run's own. Subclasses say how it starts; `dir` is theirs and goes with them."""
+
+    dir = None
+    process = None
+    patience = 30
+    ending = signal.SIGTERM
+
+    def spawn(self, *command, **identity):
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([str(word) for word in command], cwd=self.dir or "/", **quiet, **identity)
+        wait_until(self._ready, self.patience, "%s is ready" % type(self).__name__)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(self.ending)
+            self.process.wait(self.patience)
+        self.process = None
+
+    def remove(self):
+        self.stop()
+        if self.dir:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class PostgresServer(Server):
     """A cluster with trust authentication on loopback; as root it runs as user postgres."""
+
+    ending = signal.SIGINT  # fast shutdown: clients are disconnected
 
     def __init__(self):
         versions = sorted(pathlib.Path("/usr/lib/postgresql").iterdir(), key=lambda p: int(p.name))
@@ -27,19 +54,11 @@ class PostgresServer:
         if self.as_root:
             give(self.dir, "postgres")
         self._run("initdb", "-D", self.dir / "data", "-U", self.user, "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        self.process = None
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(
-            [self.bin / "postgres", "-D", self.dir / "data", "-p", str(self.port), "-k", self.dir, "-h", "127.0.0.1", "-F"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.dir,
-            **self._identity(),
-        )
-        wait_until(self._ready, 30, "PostgreSQL is ready")
+        data = ["-D", self.dir / "data", "-p", self.port, "-k", self.dir, "-h", "127.0.0.1", "-F"]
+        self.spawn(self.bin / "postgres", *data, **self._identity())
 
     def _identity(self):
         if not self.as_root:
@@ -57,20 +76,11 @@ class PostgresServer:
     def create_database(self, name):
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, name)
 
-    def stop(self):
-        """Fast shutdown: clients are disconnected."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
-        self.process = None
 
-    def remove(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-class MariadbServer:
+class MariadbServer(Server):
     """On a UNIX socket, with a root of its own without password; as root it runs as user mysql."""
+
+    patience = 60
 
     def __init__(self):
         self.dir = make_directory("mod_sse-my-")
@@ -84,14 +94,7 @@ class MariadbServer:
             ["mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True, cwd="/"
         )
         small = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M"]
-        self.process = subprocess.Popen(
-            ["mariadbd", *data, "--skip-networking", "--socket=" + self.socket, *small],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-        )
-        wait_until(self._ready, 60, "MariaDB is ready")
+        self.spawn("mariadbd", *data, "--skip-networking", "--socket=" + self.socket, *small)
 
     def run(self, sql):
         command = ["mariadb", "--no-defaults", "-u", "root", "--socket=" + self.socket]
@@ -104,33 +107,16 @@ class MariadbServer:
         done = self.run("CREATE DATABASE %s CHARACTER SET utf8mb4" % name)
         assert done.returncode == 0, done.stderr
 
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
-        self.process = None
 
-    def remove(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-class RedisServer:
+class RedisServer(Server):
     def __init__(self):
         self.dir = make_directory("mod_sse-redis-")
         self.port = free_port()
         self.url = "redis://127.0.0.1:%d/0" % self.port
-        self.process = None
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir), "--appendonly", "yes", "--save", ""],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(self._ready, 15, "Redis is ready")
+        self.spawn("redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes", "--save", "")
 
     def _ready(self):
         import redis
@@ -140,32 +126,15 @@ class RedisServer:
         except redis.RedisError:
             return False
 
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(15)
-        self.process = None
 
-    def remove(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
-class MemcachedServer:
+class MemcachedServer(Server):
     def __init__(self):
         self.port = free_port()
-        self.process = None
         self.start()
 
     def start(self):
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        self.process = subprocess.Popen(
-            ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", *user],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(self._ready, 15, "memcached is ready")
+        self.spawn("memcached", "-l", "127.0.0.1", "-p", self.port, "-U", "0", *user)
 
     def _ready(self):
         try:
@@ -173,12 +142,3 @@ class MemcachedServer:
             return True
         except OSError:
             return False
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(15)
-        self.process = None
-
-    def remove(self):
-        self.stop()
