@@ -75,6 +75,8 @@ apr_status_t sse_disk_connect(sse_disk_t *s, sse_job_t *job, int64_t now_ms, boo
 apr_status_t sse_disk_subscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_unsubscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_record(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
+/* The record as a change, though nothing has changed it. */
+apr_status_t sse_disk_tell(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_members_change(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
 apr_status_t sse_disk_members(sse_disk_t *s, sse_job_t *job);
 apr_status_t sse_disk_forget(sse_disk_t *s, sse_job_t *job, int64_t now_ms);
@@ -97,6 +99,9 @@ apr_status_t sse_disk_expire(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool
 apr_status_t sse_disk_reader_open(const sse_disk_conf_t *conf, sse_disk_reader_t **out_reader);
 void sse_disk_reader_close(sse_disk_reader_t *r); /* NULL is fine */
 apr_status_t sse_disk_reader_history(sse_disk_reader_t *r, sse_job_t *job, int64_t now_ms);
+/* Into job->known: every user and group of which there is a subscription, a membership or a block.
+ */
+apr_status_t sse_disk_reader_known(sse_disk_reader_t *r, sse_job_t *job);
 apr_status_t sse_disk_reader_tracking(sse_disk_reader_t *r, sse_job_t *job, int64_t now_ms);
 
 #endif

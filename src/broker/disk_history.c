@@ -4,6 +4,7 @@
  * so that answers do not depend on its pace. */
 #include "broker/disk_impl.h"
 #include "broker/local_hits.h"
+#include "broker/local_records.h"
 
 #include <stdlib.h>
 
@@ -70,6 +71,17 @@ void sse_disk_reader_close(sse_disk_reader_t *r)
     }
     sse_sql_close(&r->sql);
     free(r);
+}
+
+apr_status_t sse_disk_reader_known(sse_disk_reader_t *r, sse_job_t *job)
+{
+    int rc;
+    job->known = sse_calloc(1, SSE_RECORDS_KNOWN_BYTES);
+    sqlite3_stmt *stmt = sse_sql_first(&r->sql, &rc, SSE_SQL_OWNER_ALL, "");
+    for (bool row = stmt != NULL; row; row = sse_sql_next(stmt, &rc))
+        sse_records_mark_in(job->known, (sse_channel_kind_t)sqlite3_column_int(stmt, 1),
+                            sse_sql_str(stmt, 0), sse_sql_str(stmt, 2));
+    return sse_sql_status(rc);
 }
 
 static int meta_int(sse_sql_t *sql, const char *name, uint64_t *out)

@@ -21,7 +21,9 @@ static bool listed(const sse_str_t *names, size_t n, sse_str_t name)
 static apr_status_t set_groups(sse_disk_t *s, sse_job_t *job, bool *out_changed)
 {
     sse_disk_groups_t now = {0};
-    int rc = sse_disk_groups_load(&s->sql, job->realm, job->owner.name, &now);
+    int64_t start = (int64_t)(job->behind ? job->start : s->seq);
+    int rc =
+        job->fresh ? SQLITE_OK : sse_disk_groups_load(&s->sql, job->realm, job->owner.name, &now);
     *out_changed = false;
     for (size_t i = 0; rc == SQLITE_OK && i < now.n; i++) {
         if (!listed(job->names, job->n_names, sse_str(now.groups[i].group))) {
@@ -36,7 +38,7 @@ static apr_status_t set_groups(sse_disk_t *s, sse_job_t *job, bool *out_changed)
             known = sse_str_eq(sse_str(now.groups[j].group), job->names[i]);
         if (!known) {
             rc = sse_sql_run(&s->sql, SSE_SQL_MEMBER_ADD, "sssi", job->realm, job->owner.name,
-                             job->names[i], (int64_t)s->seq);
+                             job->names[i], start);
             *out_changed |= sqlite3_changes(s->sql.db) > 0;
         }
     }
@@ -65,6 +67,7 @@ static void overlay_groups(sse_disk_t *s, sse_job_t *job, sse_record_t *record)
     free(record->memberships);
     record->memberships = list.groups;
     record->n_memberships = list.n;
+    job->overlaid = true;
 }
 
 apr_status_t sse_disk_connect(sse_disk_t *s, sse_job_t *job, int64_t now_ms, bool no_writes)
@@ -73,6 +76,8 @@ apr_status_t sse_disk_connect(sse_disk_t *s, sse_job_t *job, int64_t now_ms, boo
         return APR_SUCCESS;
     bool changed = false;
     apr_status_t status = APR_SUCCESS;
+    if (job->behind)
+        return no_writes ? APR_EAGAIN : set_groups(s, job, &changed);
     if (job->names_given && !no_writes)
         status = set_groups(s, job, &changed);
     if (status == APR_SUCCESS && job->session.n && job->session_expires && !no_writes)

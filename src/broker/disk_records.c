@@ -140,6 +140,11 @@ apr_status_t sse_disk_record(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
     return sse_disk_record_answer(s, job, false, now_ms);
 }
 
+apr_status_t sse_disk_tell(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
+{
+    return sse_disk_record_tell(s, job, job->realm, job->owner, now_ms);
+}
+
 /* ---- subscriptions ---- */
 
 apr_status_t sse_disk_subscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms)

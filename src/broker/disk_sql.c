@@ -119,6 +119,9 @@ static const char *const texts[SSE_SQL_N] = {
     [SSE_SQL_SESSION_EXPIRE] = "DELETE FROM session WHERE (realm, id) IN"
                                " (SELECT realm, id FROM session WHERE expires <= ?1 LIMIT ?2)",
 
+    [SSE_SQL_OWNER_ALL] = "SELECT realm, 117, user FROM member"
+                          " UNION ALL SELECT realm, kind, name FROM sub"
+                          " UNION ALL SELECT realm, kind, name FROM owner WHERE blocked_until > 0",
     [SSE_SQL_OWNER_GET] = "SELECT blocked_until, cursor_epoch, cursor_seq, delivered_at FROM owner"
                           " WHERE realm = ?1 AND kind = ?2 AND name = ?3",
     [SSE_SQL_OWNER_BLOCK] =

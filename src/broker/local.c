@@ -13,6 +13,8 @@
 #define HISTORIES_PER_TURN 64
 #define JOBS_PER_TURN 512
 #define TICK_MS 1000
+/* Users that came once are remembered so long. */
+#define SEEN_TICKS 60
 
 int64_t sse_local_now_ms(void)
 {
@@ -29,15 +31,42 @@ void sse_local_give_back_post(sse_local_t *l, sse_job_t *list)
 
 /* ---- sending ---- */
 
-static void flush(uv_prepare_t *handle)
+void sse_local_flush(sse_local_t *l)
 {
-    sse_local_t *l = handle->data;
-    uv_prepare_stop(&l->flush);
     sse_job_t *list = l->queued;
     l->queued = NULL;
     l->queued_tail = &l->queued;
-    if (!sse_local_writer_try(l, list))
+    l->urgent = false;
+    uv_timer_stop(&l->lazy);
+    if (list && !sse_local_writer_try(l, list))
         sse_jobq_push(&l->to_writer, list);
+}
+
+void sse_local_on_flush(uv_prepare_t *handle)
+{
+    sse_local_t *l = handle->data;
+    sse_local_connect_answer(l);
+    if (l->urgent)
+        sse_local_flush(l);
+    if (!l->connects)
+        uv_prepare_stop(&l->flush);
+}
+
+static bool writes(const sse_job_t *job)
+{
+    switch (job->kind) {
+    case SSE_JOB_PUBLISH:
+    case SSE_JOB_SUBSCRIBE:
+    case SSE_JOB_UNSUBSCRIBE:
+    case SSE_JOB_MEMBERS_CHANGE:
+    case SSE_JOB_FORGET:
+    case SSE_JOB_DISCONNECT:
+        return true;
+    case SSE_JOB_CONNECT:
+        return !job->behind;
+    default:
+        return false;
+    }
 }
 
 void sse_local_submit(sse_local_t *l, sse_job_t *job)
@@ -50,8 +79,12 @@ void sse_local_submit(sse_local_t *l, sse_job_t *job)
     }
     job->weight = job->arena.bytes;
     l->queued_bytes += job->weight;
-    if (!l->queued)
-        uv_prepare_start(&l->flush, flush);
+    job->counted = writes(job);
+    l->writes += job->counted;
+    if (!job->behind && !l->urgent) {
+        l->urgent = true;
+        uv_prepare_start(&l->flush, sse_local_on_flush);
+    }
     *l->queued_tail = job;
     l->queued_tail = &job->next;
 }
@@ -83,10 +116,37 @@ static void tell_published(sse_local_t *l, sse_job_t *job)
     evict(l);
 }
 
+/* The writer's view of a user lacks what the store is yet to be told: it is to look again. */
+static bool tell_later(sse_local_t *l, const sse_record_t *record)
+{
+    sse_str_t realm = sse_str(record->realm), name = sse_str(record->name);
+    if (l->stopping || record->kind != SSE_CHANNEL_USER ||
+        !sse_records_is_behind(&l->records, realm, name))
+        return false;
+    sse_job_t *job = sse_job_create(SSE_JOB_TELL);
+    job->realm = sse_arena_str(&job->arena, realm);
+    job->owner = (sse_channel_t){SSE_CHANNEL_USER, sse_arena_str(&job->arena, name)};
+    sse_local_submit(l, job);
+    return true;
+}
+
 static void tell_changes(sse_local_t *l, sse_job_t *job)
 {
-    for (size_t i = 0; i < job->n_changes; i++)
-        l->base.env.up->changed(l->base.env.hub, job->changes[i].record, job->changes[i].groups);
+    for (size_t i = 0; i < job->n_changes; i++) {
+        const sse_job_change_t *c = &job->changes[i];
+        if (tell_later(l, c->record))
+            continue;
+        sse_records_changed(&l->records, c->record);
+        l->base.env.up->changed(l->base.env.hub, c->record, c->groups);
+    }
+}
+
+static void ask_known(sse_local_t *l)
+{
+    if (l->known_asked || l->records.known_whole || !l->well || l->stopping)
+        return;
+    l->known_asked = true;
+    sse_jobq_push(&l->to_reader, sse_job_create(SSE_JOB_KNOWN));
 }
 
 static void begin_at(sse_local_t *l, sse_pos_t pos)
@@ -98,6 +158,11 @@ static void begin_at(sse_local_t *l, sse_pos_t pos)
 static void tell_state(sse_local_t *l, sse_job_t *job)
 {
     const sse_broker_upcalls_t *up = l->base.env.up;
+    l->well = job->state == SSE_BROKER_CONNECTED;
+    if (job->pos.epoch) {
+        sse_records_forget_all(&l->records);
+        ask_known(l);
+    }
     if (job->pos.epoch && job->pos.epoch != l->pos.epoch) {
         bool reset = l->pos.epoch != 0;
         begin_at(l, job->pos);
@@ -112,6 +177,7 @@ static void come_back(sse_local_t *l, sse_job_t *job)
 {
     bool ok = job->status == APR_SUCCESS;
     l->queued_bytes -= job->weight;
+    l->writes -= job->counted;
     if (ok)
         tell_changes(l, job);
     switch (job->kind) {
@@ -119,6 +185,12 @@ static void come_back(sse_local_t *l, sse_job_t *job)
         tell_published(l, job);
         break;
     case SSE_JOB_CONNECT:
+        if (job->behind) {
+            sse_local_connect_behind(l, job);
+            break;
+        }
+        if (ok)
+            sse_local_connect_learn(l, job);
         job->cb.connected(job->baton, job->status, job->record, job->groups, l->pos);
         break;
     case SSE_JOB_SUBSCRIBE:
@@ -152,6 +224,12 @@ static void come_back(sse_local_t *l, sse_job_t *job)
     case SSE_JOB_STATE:
         tell_state(l, job);
         break;
+    case SSE_JOB_KNOWN:
+        l->known_asked = false;
+        if (ok)
+            sse_records_known(&l->records, job->known);
+        break;
+    case SSE_JOB_TELL:
     case SSE_JOB_EXPIRED:
         break;
     }
@@ -168,6 +246,7 @@ static void closed(void *owner)
     sse_done_fn done = l->stopped;
     void *baton = l->stopped_baton;
     sse_window_clear(&l->window);
+    sse_records_clear(&l->records);
     sse_jobq_clear(&l->to_writer);
     sse_jobq_clear(&l->to_reader);
     sse_jobq_clear(&l->to_loop);
@@ -185,7 +264,8 @@ static void handle_closed(uv_handle_t *handle)
 
 static void close_handles(sse_local_t *l)
 {
-    l->handles = 3;
+    l->handles = 4;
+    uv_close((uv_handle_t *)&l->lazy, handle_closed);
     sse_wakeup_close(&l->wake, closed);
     uv_close((uv_handle_t *)&l->flush, handle_closed);
     uv_close((uv_handle_t *)&l->tick, handle_closed);
@@ -220,7 +300,11 @@ static void on_wake(void *owner)
 
 static void on_tick(uv_timer_t *timer)
 {
-    evict(timer->data);
+    sse_local_t *l = timer->data;
+    evict(l);
+    ask_known(l);
+    if (++l->ticks % SEEN_TICKS == 0)
+        sse_records_tick(&l->records);
 }
 
 void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton)
@@ -229,8 +313,9 @@ void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton)
     if (l->stopping)
         return;
     if (l->queued)
-        flush(&l->flush);
+        sse_local_flush(l);
     l->stopping = true;
+    sse_local_connect_answer(l);
     l->stopped = done;
     l->stopped_baton = baton;
     atomic_store(&l->hurry, true);
@@ -261,13 +346,15 @@ apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
     sse_jobq_init(&l->to_loop);
     l->queued_tail = &l->queued;
     l->incoming_tail = &l->incoming;
+    l->connects_tail = &l->connects;
     l->ready_tail = &l->ready;
     sse_window_init(&l->window, l->store_conf.history_count, l->store_conf.history_seconds);
     if (sse_wakeup_init(&l->wake, env->loop, on_wake, l) != APR_SUCCESS)
         abort(); /* out of descriptors before the first stream */
     uv_prepare_init(env->loop, &l->flush);
     uv_timer_init(env->loop, &l->tick);
-    l->flush.data = l->tick.data = l;
+    uv_timer_init(env->loop, &l->lazy);
+    l->flush.data = l->tick.data = l->lazy.data = l;
     uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
     sse_local_writer_create(l);
     if (pthread_create(&l->reader, NULL, sse_local_reader, l) != 0 ||

@@ -57,7 +57,7 @@ static void call_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const
     job->n_names = groups ? n_groups : 0;
     job->session = sse_arena_str(&job->arena, session);
     job->session_expires = session_expires;
-    sse_local_submit(local_of(b), job);
+    sse_local_connect_submit(local_of(b), job);
 }
 
 static void call_history(sse_broker_t *b, sse_str_t realm, const sse_range_t *ranges,
@@ -87,6 +87,7 @@ static void change_subs(sse_job_kind_t kind, sse_broker_t *b, sse_str_t realm, s
     job->names = sse_arena_strs(&job->arena, events, n);
     job->n_names = n;
     job->session = sse_arena_str(&job->arena, session);
+    sse_records_mark(&local_of(b)->records, owner.kind, realm, owner.name);
     sse_local_submit(local_of(b), job);
 }
 
@@ -125,6 +126,8 @@ static void call_members_change(sse_broker_t *b, sse_str_t realm, sse_str_t grou
     job->n_names = n_add;
     job->removed = sse_arena_strs(&job->arena, remove, n_remove);
     job->n_removed = n_remove;
+    for (size_t i = 0; i < n_add; i++)
+        sse_records_mark(&local_of(b)->records, SSE_CHANNEL_USER, realm, add[i]);
     sse_local_submit(local_of(b), job);
 }
 
@@ -156,6 +159,8 @@ static void call_disconnect(sse_broker_t *b, sse_str_t realm, char kind, sse_str
         job->session = sse_arena_str(&job->arena, name);
     else
         job->owner = copy_channel(job, (sse_channel_t){(sse_channel_kind_t)kind, name});
+    if (until && kind != 's')
+        sse_records_mark(&local_of(b)->records, job->owner.kind, realm, name);
     job->until = until;
     sse_local_submit(local_of(b), job);
 }

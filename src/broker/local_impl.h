@@ -12,6 +12,7 @@
 
 #include "broker/disk.h"
 #include "broker/local_job.h"
+#include "broker/local_records.h"
 #include "broker/local_window.h"
 #include "broker/wakeup.h"
 
@@ -43,6 +44,15 @@ typedef struct sse_local_t {
     pthread_t reader;   /* joined by the writer */
     uv_prepare_t flush; /* active while calls of this turn are queued */
     uv_timer_t tick;
+    uv_timer_t lazy; /* active while there is something queued that can wait */
+    unsigned ticks;
+    sse_job_t *connects; /* of this turn */
+    sse_job_t **connects_tail;
+    sse_records_t records;
+    size_t writes;    /* calls under way that give out numbers or change records */
+    bool known_asked; /* the reader is looking what the store has */
+    bool well;        /* the store is open and takes writes */
+    bool urgent;      /* something queued cannot wait */
     sse_job_t *queued;
     sse_job_t **queued_tail;
     size_t queued_bytes; /* arguments of jobs that are not back yet */
@@ -72,6 +82,19 @@ apr_status_t sse_local_create(const sse_broker_env_t *env, const char *url,
 void sse_local_stop(sse_broker_t *b, sse_done_fn done, void *baton);
 /* Hands a job to the writer at the end of this turn; the driver owns it from here. */
 void sse_local_submit(sse_local_t *l, sse_job_t *job);
+
+/* Gives what is queued to the writer now. */
+void sse_local_flush(sse_local_t *l);
+void sse_local_on_flush(uv_prepare_t *handle);
+
+/* ---- local_connect.c, control loop ---- */
+void sse_local_connect_submit(sse_local_t *l, sse_job_t *job);
+/* Answers the connects of this turn; those that memory cannot answer are submitted. */
+void sse_local_connect_answer(sse_local_t *l);
+/* The store has been told what an answer from memory had promised, or could not be. */
+void sse_local_connect_behind(sse_local_t *l, sse_job_t *job);
+/* The writer has answered: the next time memory can. */
+void sse_local_connect_learn(sse_local_t *l, sse_job_t *job);
 
 /* ---- local_history.c, control loop ---- */
 void sse_local_history_submit(sse_local_t *l, sse_job_t *job);

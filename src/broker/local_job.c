@@ -44,6 +44,9 @@ void sse_job_reset_results(sse_job_t *job)
     job->n_changes = job->cap_changes = 0;
     job->found = NULL;
     job->n_found = 0;
+    job->overlaid = false;
+    free(job->known);
+    job->known = NULL;
     job->forget = 0;
     job->status = APR_SUCCESS;
 }

@@ -25,6 +25,8 @@ typedef enum sse_job_kind_t {
     SSE_JOB_HISTORY,
     SSE_JOB_SESSION_PUT,
     SSE_JOB_SESSION_GET,
+    SSE_JOB_TELL, /* the owner's record is to be told again */
+    SSE_JOB_KNOWN,
     /* What the writer tells the loop by itself; no call stands behind them. */
     SSE_JOB_STATE,
     SSE_JOB_EXPIRED /* session subscriptions ran out: changes only */
@@ -66,6 +68,11 @@ typedef struct sse_job_t {
     const sse_str_t *removed;
     size_t n_removed;
     uint64_t until; /* DISCONNECT */
+    bool counted;   /* among the driver's `writes` */
+    bool behind; /* CONNECT: it was answered from memory, the store is to be told of the groups */
+    bool fresh;  /* the store has nothing of the user */
+    uint64_t start; /* where its new memberships begin */
+    uint32_t life;  /* of the records in memory */
     sse_publish_t *items;
     size_t n_items;
     sse_cursor_t *cursors;
@@ -96,6 +103,8 @@ typedef struct sse_job_t {
     bool more;
     sse_pos_t pos; /* HISTORY: what the store had; STATE: where the store is, epoch 0 = as before */
     sse_str_t session_user; /* SESSION_GET, with session_expires */
+    bool overlaid;          /* CONNECT: the record holds for this answer only */
+    unsigned char *known;   /* KNOWN: malloc, SSE_RECORDS_KNOWN_BYTES */
     uint64_t forget;        /* FORGET: the channel is empty up to here */
     sse_broker_state_t state;
     const char *detail;

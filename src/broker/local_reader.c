@@ -9,8 +9,14 @@
 static apr_status_t carry_out(sse_disk_reader_t *r, sse_job_t *job)
 {
     int64_t now_ms = sse_local_now_ms();
-    return job->kind == SSE_JOB_HISTORY ? sse_disk_reader_history(r, job, now_ms)
-                                        : sse_disk_reader_tracking(r, job, now_ms);
+    switch (job->kind) {
+    case SSE_JOB_KNOWN:
+        return sse_disk_reader_known(r, job);
+    case SSE_JOB_HISTORY:
+        return sse_disk_reader_history(r, job, now_ms);
+    default:
+        return sse_disk_reader_tracking(r, job, now_ms);
+    }
 }
 
 void *sse_local_reader(void *baton)

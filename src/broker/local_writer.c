@@ -149,6 +149,8 @@ static apr_status_t carry_out(writer_t *w, sse_job_t *job, int64_t now_ms, bool 
         return sse_disk_record(w->store, job, now_ms);
     case SSE_JOB_MEMBERS_CHANGE:
         return sse_disk_members_change(w->store, job, now_ms);
+    case SSE_JOB_TELL:
+        return sse_disk_tell(w->store, job, now_ms);
     case SSE_JOB_MEMBERS:
         return sse_disk_members(w->store, job);
     case SSE_JOB_FORGET:

@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static const char session_a_bytes[SSE_SESSION_HASH_LEN] = "session a, which is 32 bytes lon";
@@ -352,6 +353,141 @@ static void a_mirrored_session_is_known_until_it_ends(void **state)
     rig_stop(r);
 }
 
+/* The same subscriptions and memberships, begun where the other's were. */
+static void assert_same_record(const sse_record_t *a, const sse_record_t *b)
+{
+    assert_int_equal(a->n_subs, b->n_subs);
+    for (size_t i = 0; i < a->n_subs; i++) {
+        assert_string_equal(a->subs[i].event, b->subs[i].event);
+        assert_int_equal(a->subs[i].start, b->subs[i].start);
+        assert_int_equal(a->subs[i].session_expires, b->subs[i].session_expires);
+        assert_memory_equal(a->subs[i].session, b->subs[i].session, SSE_SESSION_HASH_LEN);
+    }
+    assert_int_equal(a->n_memberships, b->n_memberships);
+    for (size_t i = 0; i < a->n_memberships; i++) {
+        uint64_t start;
+        assert_true(rig_member(b, a->memberships[i].group, &start));
+        assert_int_equal(a->memberships[i].start, start);
+    }
+    assert_int_equal(a->blocked_until, b->blocked_until);
+}
+
+/* Something that may change what is remembered of the user. */
+static void change_something(rig_t *r, sse_str_t realm, const char *user)
+{
+    static const char *const groups[] = {"g0", "g1", "g2"};
+    static const char *const events[] = {"e0", "e1"};
+    const char *event = events[random() % 2], *group = groups[random() % 3];
+    sse_str_t session = random() % 2 ? SESSION_A : NO_SESSION;
+    uint64_t later = (uint64_t)time(NULL) + 3600 + (uint64_t)random() % 2;
+    switch (random() % 12) {
+    case 0:
+        assert_int_equal(rig_subscribe(r, realm, USER(user), event, session), APR_SUCCESS);
+        break;
+    case 1:
+        assert_int_equal(rig_unsubscribe(r, realm, USER(user), event, session), APR_SUCCESS);
+        break;
+    case 2:
+        assert_int_equal(rig_subscribe(r, realm, GROUP(group), event, NO_SESSION), APR_SUCCESS);
+        break;
+    case 3:
+        assert_int_equal(rig_members_change(r, realm, group, false, &user, 1, NULL, 0),
+                         APR_SUCCESS);
+        break;
+    case 4:
+        assert_int_equal(rig_members_change(r, realm, group, false, NULL, 0, &user, 1),
+                         APR_SUCCESS);
+        break;
+    case 5:
+        assert_int_equal(rig_disconnect(r, realm, 's', SESSION_A, 0), APR_SUCCESS);
+        break;
+    case 6:
+        assert_int_equal(rig_disconnect(r, realm, 'u', sse_str(user), later), APR_SUCCESS);
+        break;
+    case 7:
+        assert_int_equal(rig_forget(r, realm, random() % 2 ? USER(user) : GROUP(group)),
+                         APR_SUCCESS);
+        break;
+    case 8:
+        assert_int_equal(rig_connect_session(r, realm, user, SESSION_A, later), APR_SUCCESS);
+        break;
+    case 9:
+        rig_send(r, realm, EVENT("e0"), "1");
+        break;
+    default:
+        assert_int_equal(rig_connect(r, realm, user, groups + random() % 2, random() % 3),
+                         APR_SUCCESS);
+        break;
+    }
+}
+
+static void a_connect_knows_every_change(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *users[] = {"1", "2"};
+    care_for(r, realm, USER("1"));
+    care_for(r, realm, USER("2"));
+    srandom(7);
+    for (int i = 0; i < 400; i++) {
+        change_something(r, realm, users[random() % 2]);
+        for (size_t u = 0; u < 2; u++) {
+            assert_int_equal(rig_connect(r, realm, users[u], NULL, 0), APR_SUCCESS);
+            sse_record_t *connected = sse_record_ref(r->record);
+            assert_int_equal(rig_record(r, realm, USER(users[u])), APR_SUCCESS);
+            assert_same_record(connected, r->record);
+            sse_record_unref(connected);
+        }
+    }
+    rig_stop(r);
+}
+
+static void groups_named_at_connect_are_kept_before_what_follows(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *groups[] = {"g"};
+    uint64_t start, before = rig_send(r, realm, EVENT("e"), "1");
+    for (int i = 0; i < 20; i++) {
+        char user[16];
+        snprintf(user, sizeof(user), "user%d", i);
+        care_for(r, realm, USER(user));
+        assert_int_equal(rig_connect(r, realm, user, groups, 1), APR_SUCCESS);
+        assert_true(rig_member(r->record, "g", &start));
+        assert_true(start >= before);
+    }
+    uint64_t after = rig_send(r, realm, GROUP("g"), "1");
+    assert_int_equal(rig_members(r, realm, "g"), APR_SUCCESS);
+    assert_int_equal(r->n_names, 20);
+    rig_stop(r);
+    r = rig_start();
+    assert_int_equal(rig_connect(r, realm, "user7", NULL, 0), APR_SUCCESS);
+    assert_true(rig_member(r->record, "g", &start));
+    assert_true(start >= before && start < after);
+    rig_stop(r);
+}
+
+static void groups_of_a_broker_that_stops_at_once_are_kept(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    const char *groups[] = {"g", "h"};
+    /* Until what the store has is known, and from then on. */
+    for (int i = 0; i < 3; i++) {
+        char user[16];
+        snprintf(user, sizeof(user), "user%d", i);
+        rig_run_ms(r, 20);
+        assert_int_equal(rig_connect(r, realm, user, groups, 2), APR_SUCCESS);
+    }
+    rig_stop(r);
+    r = rig_start();
+    assert_int_equal(rig_connect(r, realm, "user2", NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->record->n_memberships, 2);
+    assert_int_equal(rig_connect(r, realm, "unknown", NULL, 0), APR_SUCCESS);
+    assert_int_equal(r->record->n_memberships, 0);
+    rig_stop(r);
+}
+
 int contract_records_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +498,9 @@ int contract_records_tests(void)
         contract_test(a_session_that_ran_out_takes_its_subscriptions_along),
         contract_test(group_subscriptions_come_with_the_members_connect),
         contract_test(groups_named_at_connect_are_the_truth),
+        contract_test(groups_named_at_connect_are_kept_before_what_follows),
+        contract_test(groups_of_a_broker_that_stops_at_once_are_kept),
+        contract_test(a_connect_knows_every_change),
         contract_test(members_change_at_once),
         contract_test(a_block_stands_in_the_record),
         contract_test(a_forgotten_user_leaves_nothing),

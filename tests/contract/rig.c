@@ -86,6 +86,10 @@ void rig_wait(rig_t *r, const bool *flag)
 {
     uint64_t begun = uv_hrtime();
     while (!*flag) {
+        /* An answer may come before the loop would wait for anything. */
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+        if (*flag)
+            return;
         turn(r, PATIENCE_MS);
         if (uv_hrtime() - begun > PATIENCE_MS * 1000000ull)
             fail_msg("no answer within %d ms", PATIENCE_MS);
