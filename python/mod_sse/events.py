@@ -7,7 +7,7 @@ Publishing validates, waits for the transaction to commit where there is one, an
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, transaction
@@ -203,8 +203,10 @@ def publish(
 
 def publish_many(messages: Iterable[Dict[str, Any]], *, on_commit: Optional[bool] = None, using: Optional[str] = None) -> List[Optional[str]]:
     """Publishes several in one request, all or none: each item has the arguments of ``publish`` by name. Returns their ids."""
-    items = list(messages)
+    items = [messages] if isinstance(messages, (str, Mapping)) else list(messages)
     for index, item in enumerate(items):
+        if not isinstance(item, Mapping) or item is messages:
+            raise InvalidData(f"publish_many takes a list of dicts, each with the arguments of publish, not {item!r:.80}")
         if "everyone" in item:
             raise InvalidData("a broadcast cannot be one of several: call Events.broadcast")
         unknown = [name for name in item if name not in MEMBERS]

@@ -75,12 +75,14 @@ def split_events(events: Union[str, Iterable[str]], *more: str) -> List[str]:
     """One string with names separated by spaces, or an iterable of names: a list without repeats, in order."""
     if isinstance(events, bytes):
         raise InvalidEvent("event names must be strings, not bytes")
+    if not isinstance(events, str) and not hasattr(events, "__iter__"):
+        raise InvalidEvent(f"event names are a string (several separated by spaces) or a list of strings, not {type(events).__name__}")
     names = events.split(" ") if isinstance(events, str) else list(events)
     for one in more:
         names += one.split(" ") if isinstance(one, str) else [one]
     found = list(dict.fromkeys(check_event(name) for name in names if name != ""))
     if not found:
-        raise InvalidEvent("no event name given")
+        raise InvalidEvent("no event name given: one or more, separated by spaces or as a list")
     return found
 
 

@@ -207,9 +207,15 @@ class Views(RecorderMixin, TransactionTestCase):
 
         async def main():
             await self.async_client.get("/in/?name=alice&events=e")
+            await self.async_client.get("/asubscribe/?name=alice&events=f")
+            await self.async_client.get("/asubscribe/?name=bob&events=g")
             return await self.async_client.get("/apublish/")
 
+        bob = User.objects.create_user("bob", password="pw")
         self.assertEqual(asyncio.run(main()).status_code, 200)
         self.assertIn("POST /publish", self.recorder.take())
-        [tied] = [sessions for there in self.recorder.hub.subscriptions.values() for sessions in there.values()]
-        self.assertTrue(all(name.startswith("sha256:") for name in tied))
+        self.assertEqual(self.recorder.hub.subscriptions.pop(("user", str(bob.pk))), {"g": {""}})
+        tied = [sessions for there in self.recorder.hub.subscriptions.values() for sessions in there.values()]
+        self.assertEqual(len(tied), 2)
+        self.assertEqual(tied[0], tied[1])
+        self.assertTrue(all(name.startswith("sha256:") for name in tied[0]))

@@ -36,6 +36,8 @@ def test_several_names_in_one_string():
             split_events(nothing)
     with pytest.raises(InvalidEvent):
         split_events("a\tb")
+    with pytest.raises(InvalidEvent, match="a string .* or a list"):
+        split_events(5)
     with pytest.raises(InvalidEvent, match="bytes"):
         split_events(b"a b")
 

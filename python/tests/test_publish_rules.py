@@ -233,6 +233,8 @@ CALLS = [
     (InvalidEvent, dict(event="tab\t"), "has a control character; only printable"),
     (InvalidEvent, dict(event="x" * 256), "longer than 255 bytes"),
     (InvalidData, dict(data={1, 2}), "set is not JSON serializable"),
+    (InvalidData, dict(data={"a": [1, {"b": {1, 2}}]}), "(at data['a'][1]['b'])"),
+    (InvalidData, dict(data={("a", "b"): 1}), "keys must be str"),
     (InvalidData, dict(data=float("inf")), "cannot be written as JSON"),
     (InvalidData, dict(data=json.loads("[" * 61 + "]" * 61)), "deeper than 60 levels"),
     (InvalidData, dict(ttl=366 * 86400 + 1), "1 to 31622400"),
@@ -263,6 +265,9 @@ def test_bounds_of_a_batch(ways, way):
             Events.publish_many([{"event": "e"}] * 10_001)
         with pytest.raises(MessageTooLarge, match="16 MiB"):
             Events.publish_many([{"event": "e", "data": "x" * 250_000}] * 70)
+        for wrong in ({"event": "e"}, "e", ["e"], [None]):
+            with pytest.raises(InvalidData, match="takes a list of dicts"):
+                Events.publish_many(wrong)
         with pytest.raises(InvalidData, match="message 1: 'evnt' not known"):
             Events.publish_many([{"event": "e"}, {"evnt": "e"}])
         # Where the server's own limit is lower than the setting says, the server speaks.

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
 
 from django.utils.module_loading import import_string
@@ -63,12 +63,24 @@ def encode(body: Any) -> bytes:
     try:
         text = json.dumps(body, cls=encoder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as err:
-        raise InvalidData(f"the data cannot be written as JSON: {err}") from err
+        place = "" if isinstance(err, RecursionError) else unwritable(body, lambda part: json.dumps(part, cls=encoder, allow_nan=False))
+        raise InvalidData(f"the data cannot be written as JSON: {err}{f' (at data{place})' if place else ''}") from err
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         # Lone surrogates exist in Python strings but not in UTF-8; as \uXXXX escapes they would be refused by the server.
         raise InvalidData("the data holds a lone surrogate, which is not valid Unicode") from None
+
+
+def unwritable(body: Any, write: Callable[[Any], Any], depth: int = 0) -> str:
+    """Where in the data what cannot be written is, as ``["rows"][3]``."""
+    parts = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, (list, tuple)) else ()
+    for name, part in parts if depth < 20 else ():
+        try:
+            write(part)
+        except (TypeError, ValueError, RecursionError):
+            return f"[{name!r}]" + unwritable(part, write, depth + 1)
+    return ""
 
 
 _brackets = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
@@ -183,6 +195,8 @@ class Transport:
         )
         if kind is AccessDenied:
             what += " (is SSE_ADMIN_KEY or SSE_ADMIN_KEY_FILE the key of SSEAdminKeyFile?)"
+        elif kind is NotThere and isinstance(answer.body, dict):
+            what += " (is SSE_ADMIN_URL the location with SetHandler sse-admin, without anything behind it?)"
         elif not isinstance(answer.body, dict):
             kind = NotThere
             what += " (the answer is not mod_sse's: does SSE_ADMIN_URL name the location with SetHandler sse-admin?)"

@@ -178,7 +178,7 @@ class BrokerTransport(Transport):
         try:
             found, replicas = self._run(arguments)
         except (self.redis.exceptions.ConnectionError, self.redis.exceptions.TimeoutError) as err:
-            raise Lost(str(err)) from None
+            raise Lost(f"{err}; is Redis running, and SSE_BROKER what httpd's SSEBroker says?") from None
         except self.redis.exceptions.RedisError as err:
             return problem(503, f"the broker refuses: {err}")
         epoch = found[0].decode()

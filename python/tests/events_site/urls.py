@@ -3,6 +3,7 @@
 
 import threading
 
+from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
 from django.contrib.auth.models import Group, User
@@ -64,6 +65,11 @@ async def apublish(request):
     return JsonResponse({"id": await Events.apublish("from:async", {"n": 3})})
 
 
+async def asubscribe(request):
+    user = await sync_to_async(User.objects.get)(username=request.GET["name"])
+    return JsonResponse({"events": await user.asubscribe(request.GET["events"])})
+
+
 def plain(request):
     return HttpResponse("plain")
 
@@ -78,6 +84,7 @@ urlpatterns = [
     path("publish/", publish),
     path("publish-and-fail/", publish_and_fail),
     path("apublish/", apublish),
+    path("asubscribe/", asubscribe),
     path("plain/", plain),
     path("admin/", admin.site.urls),
     path("", include("mod_sse.devserver.urls")),
