@@ -6,6 +6,7 @@
 #include "core/name.h"
 #include "session/signing.h"
 #include "session/sql.h"
+#include "session/store.h"
 #include <apr_strings.h>
 
 #define HASH_SALT "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
@@ -117,11 +118,11 @@ static void take_groups(sse_lookup_t *l, const sse_row_t *rows, size_t n, sse_id
     for (size_t i = 0; i < n; i++) {
         if (!rows[i].col[3] || !*rows[i].col[3])
             continue; /* no group at all; PostgreSQL's driver gives NULL as empty text */
-        if (sse_name_group_problem(sse_str(rows[i].col[3])))
+        if (!sse_name_group_problem(sse_str(rows[i].col[3])))
+            names[out->n_groups++] = rows[i].col[3];
+        else if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_GROUP_NAME))
             sse_log(SSE_LOG_WARNING, "SSE0503: a group of user %s has a name that cannot be used",
                     out->user);
-        else
-            names[out->n_groups++] = rows[i].col[3];
     }
     out->groups = names;
     out->groups_known = l->conf->django->membership_table != NULL;
@@ -165,7 +166,7 @@ void sse_identity_resolve(sse_lookup_t *l, const sse_session_data_t *data, sse_i
         l->detail = "password has changed since login";
         return;
     }
-    if (more)
+    if (more && sse_store_may_warn(l->conf->store, SSE_COMPLAINT_GROUP_COUNT))
         sse_log(SSE_LOG_WARNING,
                 "SSE0504: user %s is in more than %d groups; the stream carries those that come "
                 "first by name",

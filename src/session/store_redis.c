@@ -41,7 +41,7 @@ static apr_status_t send_command(redis_t *r, int argc, const char **argv)
  * elements. */
 static bool starts_single(const redisReader *reader)
 {
-    return strchr("$:+-_", reader->buf[reader->pos]) != NULL;
+    return memchr("$:+-_", reader->buf[reader->pos], 5) != NULL;
 }
 
 static apr_status_t read_reply(redis_t *r, redisReply **out)

@@ -18,7 +18,7 @@ typedef struct rogue_t {
     const char *answer;
     size_t n;
     size_t times; /* the answer is sent so often */
-    bool drip;    /* a byte each 20 ms */
+    bool drip;    /* a byte each 10 ms */
     bool hang;    /* keep the connection afterwards, else close */
     pthread_t thread;
 } rogue_t;
@@ -40,7 +40,7 @@ static void answer(const rogue_t *r, int fd)
         for (size_t done = 0; done < r->n;) {
             size_t step = r->drip ? 1 : r->n - done;
             ssize_t k = send(fd, r->answer + done, step, MSG_NOSIGNAL);
-            if (k <= 0 || (r->drip && stopped(r, 20)))
+            if (k <= 0 || (r->drip && stopped(r, 10)))
                 return;
             done += (size_t)k;
         }

@@ -6,6 +6,7 @@
 #include "session_fixture.h"
 
 #include "cmocka_all.h"
+#include "core/log.h"
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -178,6 +179,14 @@ static void text_keys(void **state)
     assert_int_equal(who.who, SSE_WHO_ANONYMOUS);
 }
 
+static unsigned complaints; /* about groups */
+
+static void count_complaints(sse_log_level_t level, const char *message)
+{
+    if (strstr(message, "SSE0504") || strstr(message, "SSE0503"))
+        complaints++;
+}
+
 static void many_groups(void **state)
 {
     const apr_time_t end = 1750000000000000;
@@ -195,6 +204,16 @@ static void many_groups(void **state)
     assert_int_equal(who.n_groups, SSE_USER_GROUPS_MAX);
     assert_string_equal(who.groups[0], "many 0001");
     assert_string_equal(who.groups[SSE_USER_GROUPS_MAX - 1], "many 1024");
+    /* Whoever comes again and again does not fill the log. */
+    sse_log_sink_set(count_complaints, SSE_LOG_WARNING);
+    fixture_site(&world, &conf, SSE_ENGINE_DB, NULL);
+    world_sql(&world, "UPDATE auth_group SET name = '\x07' WHERE id IN (1001, 1002)");
+    for (int i = 0; i < 3; i++) {
+        world_resolve(&world, &conf, FIXTURE_COOKIE, end - 1, &who);
+        assert_int_equal(who.n_groups, SSE_USER_GROUPS_MAX - 2);
+    }
+    sse_log_sink_set(NULL, SSE_LOG_INFO);
+    assert_int_equal(complaints, 2);
 }
 
 /* Sessions of some size, up to what is looked at, and beyond. */
