@@ -3,6 +3,7 @@
 #include "core/brokerurl.h"
 
 #include "core/buf.h"
+#include "core/percent.h"
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,37 +50,19 @@ static bool number(sse_str_t s, uint32_t min, uint32_t max, uint32_t *out)
     return true;
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* A copy with %XX resolved; NULL for a bad one, a control character or too long a text. */
 static char *decode(sse_str_t s)
 {
+    size_t n;
     if (s.n > TEXT_MAX)
         return NULL;
     char *out = sse_malloc(s.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '%') {
-            int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1, low = high < 0 ? -1 : hex(s.p[i + 2]);
-            if (low < 0) {
-                free(out);
-                return NULL;
-            }
-            c = (char)(high << 4 | low);
-            i += 2;
-        }
-        if ((unsigned char)c < ' ' || c == 127) {
-            free(out);
-            return NULL;
-        }
-        out[n++] = c;
+    bool good = sse_percent_decode(s, false, out, &n) == APR_SUCCESS;
+    for (size_t i = 0; good && i < n; i++)
+        good = (unsigned char)out[i] >= ' ' && out[i] != 127;
+    if (!good) {
+        free(out);
+        return NULL;
     }
     out[n] = '\0';
     return out;

@@ -3,6 +3,8 @@
  * read, so any thread may call; a context lives for one call. */
 #include "core/crypto.h"
 
+#include "core/percent.h"
+
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -118,15 +120,6 @@ void sse_crypto_hex(const void *p, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 apr_status_t sse_crypto_unhex(sse_str_t hex, void *out, size_t n)
 {
     unsigned char *bytes = out;
@@ -135,10 +128,11 @@ apr_status_t sse_crypto_unhex(sse_str_t hex, void *out, size_t n)
     if (hex.n / 2 != n || hex.n % 2)
         return APR_EINVAL;
     for (i = 0; i < hex.n; i++) {
-        if (hex_value(hex.p[i]) < 0)
+        if (sse_percent_digit(hex.p[i]) < 0)
             return APR_EINVAL;
     }
     for (i = 0; i < n; i++)
-        bytes[i] = (unsigned char)(hex_value(hex.p[2 * i]) * 16 + hex_value(hex.p[2 * i + 1]));
+        bytes[i] = (unsigned char)(sse_percent_digit(hex.p[2 * i]) * 16 +
+                                   sse_percent_digit(hex.p[2 * i + 1]));
     return APR_SUCCESS;
 }

@@ -3,36 +3,17 @@
 #include "httpd/streamquery.h"
 
 #include "core/name.h"
+#include "core/percent.h"
 
 #include <apr_strings.h>
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Undoes '+' and %XX; false for a broken escape. */
 static bool unescape(sse_str_t in, apr_pool_t *p, sse_str_t *out)
 {
     char *text = apr_palloc(p, in.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        char c = in.p[i];
-        if (c == '+') {
-            c = ' ';
-        } else if (c == '%') {
-            int high = i + 2 < in.n ? hex_digit(in.p[i + 1]) : -1;
-            int low = i + 2 < in.n ? hex_digit(in.p[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return false;
-            c = (char)(high * 16 + low);
-            i += 2;
-        }
-        text[n++] = c;
-    }
+    size_t n;
+    if (sse_percent_decode(in, true, text, &n) != APR_SUCCESS)
+        return false;
     text[n] = '\0';
     *out = (sse_str_t){text, n};
     return true;

@@ -2,6 +2,7 @@
 /* See request.h. */
 #include "hub/request.h"
 
+#include "core/percent.h"
 #include "hub/hub.h"
 #include <ctype.h>
 #include <stdarg.h>
@@ -133,30 +134,14 @@ void sse_request_not_allowed(sse_request_t *req, const char *allow)
 
 /* ---- query and path ---- */
 
-static int hex_digit(char c)
+apr_status_t sse_request_decode(sse_str_t in, bool query, sse_buf_t *out)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-apr_status_t sse_request_decode(sse_str_t in, sse_buf_t *out)
-{
-    for (size_t i = 0; i < in.n; i++) {
-        char c = in.p[i];
-        if (c == '%') {
-            int high = i + 2 < in.n ? hex_digit(in.p[i + 1]) : -1;
-            int low = i + 2 < in.n ? hex_digit(in.p[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return APR_EINVAL;
-            c = (char)(high << 4 | low);
-            i += 2;
-        }
-        if (!c)
-            return APR_EINVAL;
-        sse_buf_char(out, c);
-    }
+    size_t n;
+    sse_buf_reserve(out, in.n);
+    if (sse_percent_decode(in, query, out->p + out->n, &n) != APR_SUCCESS ||
+        memchr(out->p + out->n, '\0', n))
+        return APR_EINVAL;
+    out->n += n;
     return APR_SUCCESS;
 }
 
@@ -172,7 +157,7 @@ apr_status_t sse_request_param(const sse_request_t *req, const char *name, char 
         if (eq && (size_t)(eq - p) == name_len && !memcmp(p, name, name_len)) {
             sse_buf_t value = {0};
             sse_buf_reserve(&value, 1);
-            if (sse_request_decode((sse_str_t){eq + 1, (size_t)(stop - eq - 1)}, &value) !=
+            if (sse_request_decode((sse_str_t){eq + 1, (size_t)(stop - eq - 1)}, true, &value) !=
                 APR_SUCCESS) {
                 sse_buf_clear(&value);
                 return APR_EINVAL;

@@ -55,9 +55,9 @@ void sse_request_not_allowed(sse_request_t *req, const char *allow);
  * bad percent-encoding. */
 apr_status_t sse_request_param(const sse_request_t *req, const char *name, char **out_value,
                                size_t *out_len);
-/* Percent-decodes ('+' stays '+': these are paths and ids). APR_EINVAL for a bad escape or a NUL.
- */
-apr_status_t sse_request_decode(sse_str_t in, sse_buf_t *out);
+/* Appends what a part of the path or (query: '+' is a space) of the query stands for. APR_EINVAL
+ * for a bad escape or a NUL. */
+apr_status_t sse_request_decode(sse_str_t in, bool query, sse_buf_t *out);
 
 /* Parses the body as a JSON object into req->doc; on failure has answered (400, 415) and returns
  * NULL. */

@@ -135,7 +135,7 @@ void sse_routes_dispatch(sse_request_t *req)
         find(req, path, false, &found);
     if (found.route && found.name.n) {
         sse_buf_t decoded = {0};
-        if (sse_request_decode(found.name, &decoded) != APR_SUCCESS) {
+        if (sse_request_decode(found.name, false, &decoded) != APR_SUCCESS) {
             sse_buf_clear(&decoded);
             sse_request_problem(req, 400, NULL,
                                 "the name in the path is not percent-encoded UTF-8");

@@ -2,6 +2,7 @@
 /* Cache URLs. Runs while httpd reads its configuration and at the start of each child. */
 #include "session/store.h"
 #include "core/log.h"
+#include "core/percent.h"
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -30,32 +31,14 @@ static const kind_t kinds[] = {
     {"db:", sse_store_dbcache_get, NULL},
 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decoded copy; NULL when an escape is broken or stands for NUL. */
 static const char *decoded(apr_pool_t *pool, const char *p, size_t n)
 {
     char *out = apr_palloc(pool, n + 1);
-    size_t k = 0;
+    size_t k;
 
-    for (size_t i = 0; i < n; i++) {
-        if (p[i] == '%') {
-            int hi = i + 2 < n ? hex_digit(p[i + 1]) : -1;
-            int lo = i + 2 < n ? hex_digit(p[i + 2]) : -1;
-            if (hi < 0 || lo < 0 || (hi == 0 && lo == 0))
-                return NULL;
-            out[k++] = (char)(hi * 16 + lo);
-            i += 2;
-        } else {
-            out[k++] = p[i];
-        }
-    }
+    if (sse_percent_decode((sse_str_t){p, n}, false, out, &k) != APR_SUCCESS || memchr(out, 0, k))
+        return NULL;
     out[k] = '\0';
     return out;
 }

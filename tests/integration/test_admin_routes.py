@@ -229,6 +229,9 @@ def test_names_with_slashes_go_by_query(server, admin):
         wait_until(lambda: admin.get("/presence/groups?name=a%2Fb%2F..")["online"] == ["p1"], 5)
         assert admin.get("/presence/users?name=p1")["online"] is True
     admin.call("DELETE", "/groups?name=a%2Fb%2F..")
+    # Spaces as forms and HTTP libraries write them; a plus sign in a path is one.
+    admin.call("PUT", "/groups?name=the+team%2B1", {"users": ["p2"]})
+    assert admin.get("/groups/the%20team+1")["users"] == ["p2"]
 
 
 def test_unicode_user(server, admin):
