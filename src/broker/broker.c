@@ -56,9 +56,13 @@ static const sse_broker_driver_t *load(const char *dir, sse_str_t name, char *pr
         return NULL;
     }
     const sse_broker_driver_t *driver = dlsym(object, "sse_broker_driver");
+    if (!driver)
+        snprintf(problem, PROBLEM_SIZE, "%.180s defines no sse_broker_driver", path);
+    else if (driver->abi != SSE_BROKER_ABI)
+        snprintf(problem, PROBLEM_SIZE,
+                 "%.150s speaks version %d of the broker contract, this hub version %d", path,
+                 driver->abi, SSE_BROKER_ABI);
     if (!driver || driver->abi != SSE_BROKER_ABI) {
-        snprintf(problem, PROBLEM_SIZE, "%.180s is no broker driver of this version of the hub",
-                 path);
         dlclose(object);
         return NULL;
     }

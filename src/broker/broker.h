@@ -190,9 +190,10 @@ typedef struct sse_broker_env_t {
     void *hub; /* first argument of the upcalls */
 } sse_broker_env_t;
 
-/* A driver of its own is a shared object sse_broker_<scheme>.so in the driver directory that
- * exports one `const sse_broker_driver_t sse_broker_driver` and may call what is marked SSE_API.
- * The number grows with every change of this header. */
+/* A driver of its own is a shared object sse_broker_<scheme>.so in the driver directory
+ * (SSEDriverDir) that defines sse_broker_driver and may call what is marked SSE_API; this header
+ * and those that it includes, core/buf.h and core/log.h are installed for it. The number grows with
+ * every change of one of them. */
 #define SSE_BROKER_ABI 1
 
 typedef struct sse_broker_driver_t {
@@ -295,6 +296,9 @@ struct sse_broker_t {
     const sse_broker_driver_t *driver;
     sse_broker_env_t env;
 };
+
+/* Defined by a shared object; the hub itself has none. */
+SSE_API extern const sse_broker_driver_t sse_broker_driver;
 
 /* ---- the hub's side ---- */
 

@@ -32,6 +32,7 @@ void *sse_config_create_server(apr_pool_t *p, server_rec *s)
     g->broker = "local";
     g->state_dir = SSE_STATE_DIR;
     g->hub_program = SSE_HUB_PROGRAM;
+    g->driver_dir = SSE_DRIVER_DIR;
     g->admin_socket = SSE_RUN_DIR "/admin.sock";
     g->admin_socket_default = true;
     g->admin_socket_mode = 0660;

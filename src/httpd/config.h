@@ -40,6 +40,7 @@ typedef struct sse_global_conf_t {
     const char *broker;        /* "local" or a URL, `file:` resolved */
     const char *state_dir;     /* absolute */
     const char *hub_program;   /* absolute */
+    const char *driver_dir;    /* absolute */
     const char *admin_socket;  /* absolute; NULL: none */
     bool admin_socket_default; /* no directive asked for it */
     int admin_socket_mode;

@@ -18,6 +18,8 @@ const command_rec sse_directives[] = {
                   "the broker: local, a URL, or file:/path with the URL on the first line"),
     AP_INIT_TAKE1("SSEStateDir", sse_directive_state_dir, NULL, SERVER,
                   "directory of the embedded database and the admin key"),
+    AP_INIT_TAKE1("SSEDriverDir", sse_directive_driver_dir, NULL, SERVER,
+                  "where broker drivers that are shared objects lie"),
     AP_INIT_TAKE1("SSEHubProgram", sse_directive_hub_program, NULL, SERVER,
                   "path of the sse-hub program"),
     AP_INIT_TAKE123("SSEAdminSocket", sse_directive_admin_socket, NULL, SERVER,

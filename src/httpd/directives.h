@@ -13,6 +13,9 @@ const char *sse_directive_number(cmd_parms *cmd, void *cfg, const char *value);
 const char *sse_directive_broker(cmd_parms *cmd, void *cfg, const char *value);
 const char *sse_directive_state_dir(cmd_parms *cmd, void *cfg, const char *value);
 const char *sse_directive_hub_program(cmd_parms *cmd, void *cfg, const char *value);
+const char *sse_directive_driver_dir(cmd_parms *cmd, void *cfg, const char *value);
+/* NULL, or why the driver of SSEBroker's scheme cannot be loaded; once all directives were read. */
+const char *sse_directive_driver_problem(apr_pool_t *p, const sse_global_conf_t *g);
 const char *sse_directive_admin_socket(cmd_parms *cmd, void *cfg, const char *path,
                                        const char *mode, const char *group);
 const char *sse_directive_durability(cmd_parms *cmd, void *cfg, const char *value);

@@ -68,14 +68,6 @@ const char *sse_directive_history(cmd_parms *cmd, void *cfg, const char *count, 
     return named(cmd, problem);
 }
 
-static bool broker_driver_exists(apr_pool_t *p, const char *scheme)
-{
-    apr_finfo_t info;
-    const char *name = apr_pstrmemdup(p, scheme, strcspn(scheme, "+"));
-    const char *path = apr_pstrcat(p, SSE_DRIVER_DIR, "/sse_broker_", name, ".so", NULL);
-    return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS;
-}
-
 /* NULL, or why this is no broker. A password in a URL must not come back in the message. */
 static const char *broker_problem(apr_pool_t *p, const char *url)
 {
@@ -91,16 +83,8 @@ static const char *broker_problem(apr_pool_t *p, const char *url)
             return NULL;
         }
     size_t n = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
-    if (n && !strncmp(url + n, "://", 3)) {
-        const char *scheme = apr_pstrmemdup(p, url, n);
-        if (broker_driver_exists(p, scheme))
-            return NULL;
-        return apr_psprintf(
-            p,
-            "no broker driver is known for \"%s://\"; allowed are local, redis://, "
-            "rediss://, redis+unix://, redis+sentinel://, redis+cluster:// and drivers in %s",
-            scheme, SSE_DRIVER_DIR);
-    }
+    if (n && !strncmp(url + n, "://", 3)) /* a driver's: sse_directive_driver_problem */
+        return NULL;
     return apr_psprintf(
         p, "%s%s%sis neither local, nor a URL such as redis://host:6379/0, nor file:/path",
         strchr(url, '@') ? "the value " : "\"", strchr(url, '@') ? "" : url,
@@ -147,6 +131,41 @@ const char *sse_directive_state_dir(cmd_parms *cmd, void *cfg, const char *value
         info.filetype != APR_DIR)
         problem = apr_psprintf(cmd->pool, "SSEStateDir: %s is not a directory", g->state_dir);
     return problem;
+}
+
+const char *sse_directive_driver_dir(cmd_parms *cmd, void *cfg, const char *value)
+{
+    sse_global_conf_t *g;
+    const char *problem = server_wide(cmd, &g);
+    if (!problem)
+        problem = path_of(cmd, value, &g->driver_dir);
+    apr_finfo_t info;
+    if (!problem && (apr_stat(&info, g->driver_dir, APR_FINFO_TYPE, cmd->pool) != APR_SUCCESS ||
+                     info.filetype != APR_DIR))
+        problem = apr_psprintf(cmd->pool, "SSEDriverDir: %s is not a directory", g->driver_dir);
+    return problem;
+}
+
+const char *sse_directive_driver_problem(apr_pool_t *p, const sse_global_conf_t *g)
+{
+    const char *end = strstr(g->broker, "://");
+    apr_finfo_t info;
+    for (size_t i = 0; i < SSE_ARRAY_LEN(broker_schemes); i++)
+        if (!strncmp(g->broker, broker_schemes[i], strlen(broker_schemes[i])))
+            return NULL;
+    if (!end)
+        return NULL;
+    const char *scheme = apr_pstrmemdup(p, g->broker, (apr_size_t)(end - g->broker));
+    const char *name = apr_pstrmemdup(p, scheme, strcspn(scheme, "+"));
+    const char *path = apr_pstrcat(p, g->driver_dir, "/sse_broker_", name, ".so", NULL);
+    if (apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS)
+        return NULL;
+    return apr_psprintf(
+        p,
+        "SSEBroker: no broker driver is known for \"%s://\": there is no %s; allowed "
+        "are local, redis://, rediss://, redis+unix://, redis+sentinel://, "
+        "redis+cluster:// and drivers in SSEDriverDir",
+        scheme, path);
 }
 
 const char *sse_directive_hub_program(cmd_parms *cmd, void *cfg, const char *value)

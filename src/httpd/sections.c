@@ -4,6 +4,8 @@
  * look-ups run in workers. */
 #include "httpd/sections.h"
 
+#include "httpd/directives.h"
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <http_core.h>
@@ -255,6 +257,11 @@ static int check_default_keys(apr_pool_t *p, server_rec *s)
 
 int sse_sections_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    const char *problem = sse_directive_driver_problem(ptemp, sse_config_global());
+    if (problem) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, "SSE0125: %s", problem);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     find_sections(pconf, s);
     int rc = check_streams(ptemp, s);
     if (rc == OK)

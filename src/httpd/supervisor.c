@@ -312,7 +312,7 @@ static sse_str_t hub_config(server_rec *s, const sse_global_conf_t *g, apr_pool_
     sse_buf_t json = {0};
     conf.broker = (char *)g->broker;
     conf.state_dir = (char *)g->state_dir;
-    conf.driver_dir = (char *)SSE_DRIVER_DIR;
+    conf.driver_dir = (char *)g->driver_dir;
     conf.durability = (char *)g->durability;
     if (!g->parked_set)
         conf.parked_streams = default_parked_streams();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 10000
+#define TURN_MS 20
 
 int64_t rig_history_count = 1000, rig_history_seconds = 3600;
 const char *rig_durability = "normal";
@@ -70,15 +71,13 @@ static const sse_broker_upcalls_t upcalls = {.message = on_message,
 
 /* ---- waiting ---- */
 
-static void bark(uv_timer_t *timer)
-{
-    ((rig_t *)timer->data)->late = true;
-}
+static void bark(uv_timer_t *timer) {}
 
 static void turn(rig_t *r, unsigned ms)
 {
-    r->late = false;
-    uv_timer_start(&r->watchdog, bark, ms, 0);
+    /* A driver's timer runs before the loop blocks: what it did is seen after this at the latest.
+     */
+    uv_timer_start(&r->watchdog, bark, ms < TURN_MS ? ms : TURN_MS, 0);
     uv_run(&r->loop, UV_RUN_ONCE);
 }
 
@@ -159,6 +158,10 @@ rig_t *rig_start_until(sse_broker_state_t state)
     r->conf.state_dir = sse_strndup(world.state_dir, strlen(world.state_dir));
     free(r->conf.durability);
     r->conf.durability = sse_strndup(rig_durability, strlen(rig_durability));
+    if (world.driver_dir) {
+        free(r->conf.driver_dir);
+        r->conf.driver_dir = sse_strndup(world.driver_dir, strlen(world.driver_dir));
+    }
     r->conf.history_count = rig_history_count;
     r->conf.history_seconds = rig_history_seconds;
     sse_broker_env_t env = {.loop = &r->loop, .conf = &r->conf, .up = &upcalls, .hub = r};

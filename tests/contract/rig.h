@@ -12,8 +12,9 @@
 
 /* What stands behind a driver in one program. */
 typedef struct world_t {
-    char *url;       /* what SSEBroker would say */
-    char *state_dir; /* a directory of the program's own */
+    char *url;        /* what SSEBroker would say */
+    char *state_dir;  /* a directory of the program's own */
+    char *driver_dir; /* SSEDriverDir; NULL: the driver is built in */
     /* Makes both anew: a test failed and its broker still runs. NULL where that does no harm. */
     void (*renew)(void);
 } world_t;
@@ -25,7 +26,6 @@ typedef struct rig_t {
     uv_timer_t watchdog;
     sse_hubconf_t conf;
     sse_broker_t *broker;
-    bool late; /* the watchdog barked */
 
     /* ---- upcalls, in order ---- */
     sse_message_t **messages;

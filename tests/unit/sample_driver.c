@@ -19,6 +19,6 @@ static apr_status_t create(const sse_broker_env_t *env, const char *url, sse_bro
     return APR_EINVAL;
 }
 
-__attribute__((visibility("default"))) extern const sse_broker_driver_t sse_broker_driver;
-const sse_broker_driver_t sse_broker_driver = {
+SSE_API extern const sse_broker_driver_t SAMPLE_SYMBOL;
+const sse_broker_driver_t SAMPLE_SYMBOL = {
     .abi = SSE_BROKER_ABI + SAMPLE_ABI_OFF, .scheme = "sample", .create = create};

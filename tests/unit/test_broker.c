@@ -3,6 +3,7 @@
 #include "broker/broker.h"
 #include "cmocka_all.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static apr_status_t create(const char *url, const char *driver_dir, char problem[256])
@@ -56,9 +57,19 @@ static void a_shared_object_is_loaded_by_scheme(void **state)
 
 static void one_of_another_version_is_refused(void **state)
 {
-    char problem[256] = "";
+    char problem[256] = "", expected[64];
     assert_int_equal(create("otherabi://host", SAMPLE_DIR, problem), APR_EINVAL);
-    assert_non_null(strstr(problem, "no broker driver of this version"));
+    snprintf(expected, sizeof expected, "version %d of the broker contract, this hub version %d",
+             SSE_BROKER_ABI + 1, SSE_BROKER_ABI);
+    assert_non_null(strstr(problem, "sse_broker_otherabi.so"));
+    assert_non_null(strstr(problem, expected));
+}
+
+static void one_without_the_symbol_is_refused(void **state)
+{
+    char problem[256] = "";
+    assert_int_equal(create("nosymbol://host", SAMPLE_DIR, problem), APR_EINVAL);
+    assert_non_null(strstr(problem, "sse_broker_nosymbol.so defines no sse_broker_driver"));
 }
 
 int main(void)
@@ -68,6 +79,7 @@ int main(void)
         cmocka_unit_test(an_unknown_driver_is_named),
         cmocka_unit_test(a_shared_object_is_loaded_by_scheme),
         cmocka_unit_test(one_of_another_version_is_refused),
+        cmocka_unit_test(one_without_the_symbol_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
