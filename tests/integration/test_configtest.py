@@ -212,9 +212,7 @@ def test_handlers_are_inert_in_htaccess(httpd, handler):
     httpd.log.allow("htaccess|SSE01")
     httpd.start()
     answer = httpd.fetch("/sub/index.html")
-    assert answer.head.get("content-type", "") != "text/event-stream"
-    assert answer.status != 401 or handler != "sse-admin"
-    assert b"stream-open" not in answer.body
+    assert (answer.status, answer.body) == (200, b"still a file\n")
 
 
 def test_admin_key_is_made_at_first_start(httpd):

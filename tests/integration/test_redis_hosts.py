@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several httpd instances on one Redis behave as one host."""
 
-import json
 import os
 import signal
 import time
@@ -157,7 +156,7 @@ def test_redis_goes_and_comes_back(hosts, redis):
     sent = [admin.publish("tick", 0) and 0]
     redis.kill()
     wait_until(lambda: admin.request("POST", "/publish", {"event": "tick", "data": -1}).status == 503, 5, "publishes are refused")
-    assert json.dumps(admin.get("/status")).lower().count("lost") or admin.request("GET", "/health").status == 503
+    assert admin.request("GET", "/health").status == 503
     redis.start()
     wait_until(lambda: all(h.healthy() for h in hosts), 20, "all hubs are back")
     for i in range(1, 30):
