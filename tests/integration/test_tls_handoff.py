@@ -381,3 +381,25 @@ def test_presence_feed(make_site):
         assert feed.status == 200
         feed.opened()
         assert site.carried() == {"tls": 1}
+
+
+def test_older_protocol(make_site):
+    site = make_site(server="SSLProtocol all\nSSLCipherSuite ALL:@SECLEVEL=0")
+    with SClient(site.address, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0") as c:
+        c.say("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % GET)
+        c.wait("stream-open")
+        site.admin().publish("e", 1)
+        c.wait("data: 1\n\n")
+        assert site.carried() == {"relayed": 1}
+    assert any("older than TLS 1.2" in line for line in site.httpd.log.lines())
+
+
+def test_filter_of_another_module_on_the_connection(make_site):
+    """It would see nothing of what the hub sends, so it keeps the connection, clear ones too."""
+    site = make_site(modules=["dumpio"], server="DumpIOOutput On\nLogLevel warn sse:info dumpio:trace7")
+    with site.stream() as s, site.httpd.stream(GET) as clear:
+        s.opened()
+        clear.opened()
+        flows(site, s, (10, 40000))
+        assert site.carried() == {"relayed": 2}
+    assert any('no hand-off past the filter "dumpio_out"' in line.lower() for line in site.httpd.log.lines())
