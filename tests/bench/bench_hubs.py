@@ -109,12 +109,17 @@ class Readers:
         while not done():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.opened} streams opened, {self.messages} messages")
-            for key, _ in self.selector.select(1):
+            for key, _ in self.selector.select(0.02):
                 data = key.fileobj.recv(1 << 18)
                 if not data:
                     raise AssertionError("a stream ended")
                 self.opened += data.count(b"event: stream-open\n")
                 self.messages += data.count(self.block)
+
+    def read_during(self, work, *arguments):
+        thread = threading.Thread(target=work, args=arguments)
+        thread.start()
+        self.read_until(lambda: not thread.is_alive())
 
     def close(self):
         for key in list(self.selector.get_map().values()):
@@ -127,10 +132,8 @@ class Readers:
 def deliver(hub, readers, event, streams, count):
     """`count` messages from one publisher to all streams."""
     expected = readers.messages + count * streams
-    thread = threading.Thread(target=publish, args=(hub, [event] * count))
-    thread.start()
+    readers.read_during(publish, hub, [event] * count)
     readers.read_until(lambda: readers.messages == expected)
-    thread.join()
 
 
 def used_memory(redis):
@@ -143,11 +146,18 @@ def bare(bench, streams, count):
     with hubs_on_redis(bench, count) as (hubs, redis):
         groups = {"hubs": [h.process.pid for h in hubs], "redis": [redis.process.pid]}
         publish_everywhere(hubs, "warm", 500)
-        for name, messages, batch in (("single", 20000, 1), ("batch", 40000, 100)):
+        each = Readers(hubs, count, ["carried"])  # a stream on each hub
+        for name, event, messages, batch in (
+            ("single", "nobody", 20000, 1),
+            ("batch", "nobody", 40000, 100),
+            ("carried", "carried", 40000, 100),
+        ):
             meter = Meter(**groups)
-            publish_everywhere(hubs, "nobody", messages, batch)
+            each.read_during(publish_everywhere, hubs, event, messages, batch)
+            each.read_until(lambda: each.messages == (messages * count if event == "carried" else 0))
             seconds, cpu = meter.read()
             result[name] = {"messages_per_second": messages / seconds, "cpu_us": cpu["hubs"] / messages, "aside_us": cpu["redis"] / messages}
+        each.close()
 
         pss = sum(user_memory(h.process.pid) for h in hubs)
         used = used_memory(redis)
