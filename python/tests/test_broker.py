@@ -2,7 +2,9 @@
 """``SSE_BROKER``: publishing straight to Redis, with and without httpd on the same Redis."""
 
 import re
+import signal
 import subprocess
+import time
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -11,7 +13,7 @@ from django.test import override_settings
 from mod_sse import Events, KeyConflict, Unavailable
 from mod_sse.checks import transport_problems
 from mod_sse.transport.broker import BrokerURL, script
-from redis_servers import RedisNode
+from redis_servers import Cluster, RedisNode, SentinelSet
 
 
 @pytest.fixture
@@ -115,3 +117,51 @@ def test_parts_of_a_url():
     assert (url.user, url.password, url.master, url.db, url.prefix, url.wait) == ("me", "p@ss", "mymaster", 2, "x:", 1)
     assert url.hosts == [("a", 26379), ("b", 27000)]
     assert BrokerURL("redis+unix://:pw@/run/redis.sock?db=1").path == "/run/redis.sock"
+
+
+@pytest.fixture(params=["unix", "sentinel", "cluster"])
+def elsewhere(request):
+    """(URL, how to look at what is stored) for each kind of SSEBroker URL besides plain ones."""
+    if request.param == "unix":
+        made = RedisNode("--unixsocket", "{dir}/sock")
+        url, look = f"redis+unix://{made.dir}/sock?prefix=py:", made
+    elif request.param == "sentinel":
+        made = SentinelSet()
+        # The replica must have a message before it counts as accepted.
+        url, look = f"{made.url}?prefix=py:&wait=1", made.master
+    else:
+        made = Cluster()
+        url, look = f"{made.url}?prefix=py:", made.master_of("{default}")
+    yield url, look
+    made.remove()
+
+
+def test_every_kind_of_url(elsewhere):
+    url, node = elsewhere
+    with override_settings(SSE_BROKER=url, SSE_TIMEOUT=10, SSE_ADMIN_URL="unix:///nowhere/admin.sock"):
+        first = Events.publish("news", 1, key="k")
+        assert Events.publish("news", 1, key="k") == first
+        assert len(set(Events.publish_many([{"event": "news", "data": n} for n in (2, 3)]))) == 2
+        Events.publish("news", 4, users=[1, 2])
+        with pytest.raises(KeyConflict):
+            Events.publish("news", 5, key="k")
+    assert history(node, "e:news") == ["news1e:news", "news2e:news", "news3e:news"]
+    assert node.say("XLEN", "py:{default}:h:u:2") == "1"
+
+
+def test_too_few_replicas(straight):
+    with override_settings(SSE_BROKER=f"redis://127.0.0.1:{straight.port}/0?prefix=py:&wait=1", SSE_TIMEOUT=1.5):
+        with pytest.raises(Unavailable, match="too few replicas"):
+            Events.publish("news", 1)
+
+
+def test_a_server_that_hangs_takes_no_longer_than_the_time_out(straight):
+    Events.publish("news", 1)
+    straight.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with override_settings(SSE_TIMEOUT=1), pytest.raises(Unavailable, match="is Redis running"):
+            Events.publish("news", 2)
+        assert time.monotonic() - began < 3
+    finally:
+        straight.signal(signal.SIGCONT)
