@@ -58,7 +58,8 @@ def test_flushed_scripts_are_sent_again(straight):
     Events.publish("news", 1)
     straight.say("SCRIPT", "FLUSH")
     Events.publish("news", 2)
-    assert len(history(straight, "e:news")) == 2
+    Events.publish("news", 3)
+    assert len(history(straight, "e:news")) == 3
 
 
 def test_a_server_that_is_away_or_full(straight):
@@ -104,12 +105,20 @@ def test_the_script_is_what_the_hub_runs(tmp_path):
     assert bare(script("publish")) == unquoted
 
 
-@pytest.mark.parametrize("url", [7, "http://h", "redis://", "redis://h:x", "redis://h/x", "redis+sentinel://h", "redis://h?wait=x"])
+@pytest.mark.parametrize("url", [7, "http://h", "redis://", "redis://h:x", "redis://h/x", "redis+sentinel://h", "redis://h?wait=x", "file:/nowhere/url"])
 def test_bad_urls_are_told(url):
     with pytest.raises(ImproperlyConfigured, match="SSE_BROKER"):
         BrokerURL(url)
     with override_settings(SSE_BROKER=url):
         assert any("SSE_BROKER" in problem.msg for problem in transport_problems())
+
+
+def test_a_url_in_a_file(tmp_path):
+    (tmp_path / "url").write_text("redis://:pw@h:7/3\n")
+    assert BrokerURL(f"file:{tmp_path}/url").hosts == [("h", 7)]
+    (tmp_path / "url").write_text("http://h")
+    with pytest.raises(ImproperlyConfigured, match="begins with none of"):
+        BrokerURL(f"file:{tmp_path}/url")
 
 
 def test_parts_of_a_url():
@@ -123,7 +132,7 @@ def test_parts_of_a_url():
 def elsewhere(request):
     """(URL, how to look at what is stored) for each kind of SSEBroker URL besides plain ones."""
     if request.param == "unix":
-        made = RedisNode("--unixsocket", "{dir}/sock")
+        made = RedisNode("--unixsocket", "{dir}/sock", "--unixsocketperm", "777")
         url, look = f"redis+unix://{made.dir}/sock?prefix=py:", made
     elif request.param == "sentinel":
         made = SentinelSet()
@@ -131,7 +140,7 @@ def elsewhere(request):
         url, look = f"{made.url}?prefix=py:&wait=1", made.master
     else:
         made = Cluster()
-        url, look = f"{made.url}?prefix=py:", made.master_of("{default}")
+        url, look = f"{made.url}?prefix=py:&wait=1", made.master_of("{default}")
     yield url, look
     made.remove()
 
@@ -147,6 +156,17 @@ def test_every_kind_of_url(elsewhere):
             Events.publish("news", 5, key="k")
     assert history(node, "e:news") == ["news1e:news", "news2e:news", "news3e:news"]
     assert node.say("XLEN", "py:{default}:h:u:2") == "1"
+
+
+def test_httpd_on_the_same_delivers_at_once(elsewhere, make_httpd):
+    url, node = elsewhere
+    httpd = make_httpd()
+    httpd.configure(f"SSEBroker {url}\n").start()
+    httpd.log.allow("SSE0202")  # the servers go first
+    with override_settings(SSE_BROKER=url, SSE_TIMEOUT=10, SSE_ADMIN_URL="unix:///nowhere/admin.sock"), httpd.stream("/events?event=news") as stream:
+        stream.opened()
+        sent = Events.publish("news", {"a": 1})
+        assert stream.expect("news", '{"a":1}').id == sent
 
 
 def test_too_few_replicas(straight):

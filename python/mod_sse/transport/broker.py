@@ -43,18 +43,29 @@ def _hosts(netloc: str, port: int) -> List[Tuple[str, int]]:
     return found
 
 
+def _first_line(path: str) -> str:
+    """``file:/path`` keeps the URL, and its password, out of the settings, as it does for SSEBroker."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ImproperlyConfigured(f"SSE_BROKER: {path!r} cannot be read: {err}") from None
+
+
 class BrokerURL:
     """The parts of an ``SSEBroker`` URL; ImproperlyConfigured says what is wrong, never the password."""
 
     def __init__(self, url: Any) -> None:
         if not isinstance(url, str):
             raise ImproperlyConfigured(f"SSE_BROKER must be a string such as 'redis://host:6379/0', not {type(url).__name__}")
+        if url.startswith("file:"):
+            url = _first_line(url[len("file:") :])
         try:
             parts = urlsplit(url)
         except ValueError as err:
             raise ImproperlyConfigured(f"SSE_BROKER: {err}") from None
         if parts.scheme not in SCHEMES:
-            raise ImproperlyConfigured(f"SSE_BROKER begins with none of {', '.join(s + '://' for s in SCHEMES)}")
+            raise ImproperlyConfigured(f"SSE_BROKER begins with none of {', '.join(s + '://' for s in SCHEMES)}, file:/")
         self.scheme = parts.scheme
         login, _, place = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
@@ -97,17 +108,21 @@ class BrokerTransport(Transport):
         self.source = script("publish").encode()
         self.sha = hashlib.sha1(self.source).hexdigest()
         self._client: Any = None
+        self._loaded = False
         self._lock = threading.Lock()
 
     def describe(self) -> str:
         return f"{self.url.scheme}://{self.url.path or ','.join('%s:%d' % h for h in self.url.hosts)}"
 
     def close(self) -> None:
+        self._leave()
+        self.admin.close()
+
+    def _leave(self) -> None:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
             client.close()
-        self.admin.close()
 
     def feed(self, idle: float) -> Iterator[Optional[Tuple[str, bool]]]:
         return self.admin.feed(idle)
@@ -143,22 +158,27 @@ class BrokerTransport(Transport):
                 self._client = self._connect()
             client = self._client
         meta = f"{self.url.prefix}{{{sse_settings.REALM}}}:meta"
-        pipe = client if not self.url.wait or self.url.scheme == "redis+cluster" else client.pipeline(transaction=False)
-        for attempt in (1, 2):
-            try:
-                if attempt == 1:
-                    answer = pipe.evalsha(self.sha, 1, meta, *arguments)
-                else:
-                    answer = pipe.eval(self.source, 1, meta, *arguments)
-                if pipe is client:
-                    return answer, self.url.wait
-                pipe.wait(self.url.wait, WAIT_MS)
-                answer, replicas = pipe.execute()
-                return answer, replicas
-            except self.redis.exceptions.NoScriptError:
-                if attempt == 2:
-                    raise
-        raise AssertionError("not reached")
+        try:
+            found = self._ask(client, meta, arguments, whole=not self._loaded)
+        except self.redis.exceptions.NoScriptError:
+            found = self._ask(client, meta, arguments, whole=True)
+        self._loaded = True
+        return found
+
+    def _ask(self, client: Any, meta: str, arguments: List[Any], whole: bool) -> Tuple[List[Any], int]:
+        """``whole``: sends the script itself, which the server then knows by its hash."""
+        wait = self.url.wait
+        if wait:
+            # WAIT counts for the connection that has written: both go out together, in a Cluster to the realm's node.
+            if self.url.scheme == "redis+cluster":
+                client = client.get_redis_connection(client.get_node_from_key(meta))
+            client = client.pipeline(transaction=False)
+        answer = client.eval(self.source, 1, meta, *arguments) if whole else client.evalsha(self.sha, 1, meta, *arguments)
+        if not wait:
+            return answer, 0
+        client.wait(wait, WAIT_MS)
+        answer, replicas = client.execute()
+        return answer, replicas
 
     def exchange(self, method: str, target: str, body: Optional[bytes], timeout: float) -> Answer:
         if method != "POST" or target not in ("/publish", "/broadcast") or body is None:
@@ -180,6 +200,7 @@ class BrokerTransport(Transport):
         except (self.redis.exceptions.ConnectionError, self.redis.exceptions.TimeoutError) as err:
             raise Lost(f"{err}; is Redis running, and SSE_BROKER what httpd's SSEBroker says?") from None
         except self.redis.exceptions.RedisError as err:
+            self._leave()  # it may be a node that the realm has left
             return problem(503, f"the broker refuses: {err}")
         epoch = found[0].decode()
         if found[3] == b"clash":
