@@ -118,9 +118,6 @@ class AdminSocket:
         self.send(method, path, body, **more)
         return self.receive()
 
-    def at_end(self):
-        return self._in.read(1) == b""
-
     def close(self):
         self._in.close()
         self.sock.close()
