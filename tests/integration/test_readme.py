@@ -17,7 +17,7 @@ def test_minimal_httpd_conf(httpd):
     site = DjangoSite(httpd, "db")
     site.prepare()
     conf = blocks("README.md", "apache")[0]
-    conf = conf.replace("modules/mod_sse.so", str(httpd.stage.module))
+    conf = conf.replace("/usr/lib/apache2/modules/mod_sse.so", str(httpd.stage.module))
     conf = conf.replace("/srv/site/db.sqlite3", "{dir}/db/site.sqlite3").replace("/etc/apache2/django-secret.key", "{dir}/session.keys")
     httpd.configure(server=site.wsgi(), locations=conf, without=["sse"]).start()
     session = site.log_in("bob")
@@ -55,12 +55,20 @@ def test_shipped_configuration_is_good(httpd):
     assert status == 0, said
 
 
+def anchors(page):
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
 def test_links_of_the_pages():
-    """No page points to a file that is not there."""
+    """No page points to a file or heading that is not there."""
     for page in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
             if "://" not in target:
-                assert (page.parent / target).exists(), "%s: %s" % (page.relative_to(TOP), target)
+                file = page.parent / target if target else page
+                assert file.exists(), "%s: %s" % (page.relative_to(TOP), target)
+                assert not anchor or anchor in anchors(file), "%s: %s#%s" % (page.relative_to(TOP), target, anchor)
 
 
 def test_without_django(httpd):
