@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -100,3 +101,12 @@ def settings_override():
     yield override
     for one in reversed(done):
         one.disable()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A key and a certificate for 127.0.0.1 that signs itself."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return key, cert

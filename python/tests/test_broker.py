@@ -13,6 +13,7 @@ from django.test import override_settings
 from mod_sse import Events, KeyConflict, Unavailable
 from mod_sse.checks import transport_problems
 from mod_sse.transport.broker import BrokerURL, script
+from ports import free_port
 from redis_servers import Cluster, RedisNode, SentinelSet
 
 
@@ -167,6 +168,29 @@ def test_httpd_on_the_same_delivers_at_once(elsewhere, make_httpd):
         stream.opened()
         sent = Events.publish("news", {"a": 1})
         assert stream.expect("news", '{"a":1}').id == sent
+
+
+def test_tls(certificate):
+    """The certificate is trusted, and bears the host's address, as the hub wants it."""
+    key, cert = certificate
+    port = free_port()
+    node = RedisNode("--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+    try:
+        for host, options, good in (
+            ("127.0.0.1", f"ca={cert}", True),
+            ("127.0.0.1", "", False),
+            ("localhost", f"ca={cert}", False),
+            ("localhost", "verify=0", True),
+        ):
+            with override_settings(SSE_BROKER=f"rediss://{host}:{port}/0?prefix=py:&{options}", SSE_TIMEOUT=2):
+                if good:
+                    assert Events.publish("news", 1)
+                else:
+                    with pytest.raises(Unavailable, match="certificate"):
+                        Events.publish("news", 1)
+        assert len(history(node, "e:news")) == 2
+    finally:
+        node.remove()
 
 
 def test_too_few_replicas(straight):

@@ -5,7 +5,6 @@ import json
 import os
 import socketserver
 import ssl
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -264,15 +263,6 @@ def test_socket_refusal(serve_socket):
     serve_socket(b'{"status":409,"body":{"title":"used"}}\n')
     with pytest.raises(KeyConflict, match="used"):
         Events.publish("e", key="k")
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A key and a certificate for 127.0.0.1 that signs itself."""
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return key, cert
 
 
 def test_tls(serve, certificate):

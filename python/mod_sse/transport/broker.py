@@ -137,7 +137,7 @@ class BrokerTransport(Transport):
         }
         if url.tls:
             common.update(ssl=True, ssl_ca_certs=url.ca, ssl_certfile=url.cert, ssl_keyfile=url.key,
-                          ssl_cert_reqs="required" if url.verify else "none")
+                          ssl_cert_reqs="required" if url.verify else "none", ssl_check_hostname=url.verify)
         if url.path:
             return self.redis.Redis(unix_socket_path=url.path, db=url.db, **common)
         if url.scheme == "redis+cluster":
