@@ -49,15 +49,10 @@ static bool key_is_good(const request_rec *r, const sse_dir_conf_t *conf)
     return good;
 }
 
-/* The health probe, and the console page, which is a shell without data. */
+/* The health probe. */
 static bool is_open_to_all(const request_rec *r, const char *path)
 {
-    if (r->method_number != M_GET)
-        return false;
-    if (!strcmp(path, "/health"))
-        return true;
-    const char *accept = apr_table_get(r->headers_in, "Accept");
-    return !strcmp(path, "/") && accept && ap_strcasestr(accept, "text/html");
+    return r->method_number == M_GET && !strcmp(path, "/health");
 }
 
 /* OK with the body in *out (malloc), or an HTTP status. */

@@ -90,6 +90,15 @@ def test_key_in_its_own_header(admin):
     check_problem(admin.request("GET", "/presence", headers={"X-SSE-Key": "wrong"}, key=None), 401)
 
 
+def test_nothing_but_health_goes_without_a_key(admin):
+    for path in ("/", "/status", "/metrics", "/nothing", "/health/", "/health?name=x/../status"):
+        expected = 200 if path.startswith("/health?") else 401
+        answer = admin.request("GET", path, headers={"Accept": "text/html"}, key=None)
+        assert (path, answer.status) == (path, expected)
+        assert "version" not in answer.text
+    assert admin.request("POST", "/health", {}, key=None).status == 401
+
+
 def test_key_in_the_query_is_none(admin):
     check_problem(admin.request("GET", "/presence?key=" + KEY, key=None), 401)
 
