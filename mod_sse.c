@@ -27,6 +27,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_pre_config(sse_supervisor_pre_config, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_check_config(sse_sections_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(sse_logsink_post_config, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_post_config(sse_authn_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     /* Last: what other modules fork before must not inherit the hub's descriptors. */
     ap_hook_post_config(sse_supervisor_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_monitor(sse_supervisor_monitor, NULL, NULL, APR_HOOK_MIDDLE);

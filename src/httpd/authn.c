@@ -26,6 +26,7 @@
 /* A session configuration in use by this child, with its connections. */
 typedef struct source_t {
     sse_session_conf_t conf;
+    unsigned char name[SSE_DIGEST_MAX]; /* the same in every child */
     bool open;
     struct source_t *next;
 } source_t;
@@ -37,12 +38,20 @@ static struct {
     int lookups;
     apr_time_t last_end; /* of a look-up, or when the first of those under way began */
     source_t *sources;
-    sse_authcache_t *cache;
     sse_django_t django; /* defaults */
 } child;
 
+/* Of all children of this configuration. */
+static sse_authcache_t *cache;
+
 static APR_OPTIONAL_FN_TYPE(ap_dbd_open) * dbd_open;
 static APR_OPTIONAL_FN_TYPE(ap_dbd_close) * dbd_close;
+
+int sse_authn_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    cache = sse_authcache_create(pconf);
+    return OK;
+}
 
 void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s)
 {
@@ -50,7 +59,6 @@ void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s)
     child.pool = child_pool;
     apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
     apr_thread_cond_create(&child.slot_free, child_pool);
-    child.cache = sse_authcache_create(child_pool);
     sse_django_defaults(&child.django, child_pool);
     dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
     dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
@@ -63,9 +71,21 @@ static const char *cookie_name(const sse_dir_conf_t *d)
     return d->django && d->django->cookie_name ? d->django->cookie_name : "sessionid";
 }
 
+/* Children of one configuration have its objects at the same addresses. */
+static void name_source(source_t *source)
+{
+    const sse_session_conf_t *conf = &source->conf;
+    const void *const objects[] = {conf->argument, conf->django, conf->secrets};
+    unsigned char engine = (unsigned char)conf->engine;
+    const sse_str_t parts[] = {{(const char *)&engine, sizeof(engine)},
+                               {(const char *)objects, sizeof(objects)},
+                               sse_str(conf->cookie_name)};
+    sse_digest(SSE_SHA256, parts, SSE_ARRAY_LEN(parts), source->name);
+}
+
 /* The child's configuration object for what the directives say; made at its first request. NULL if
  * it cannot be opened. */
-static const sse_session_conf_t *source_of(const sse_dir_conf_t *d)
+static const source_t *source_of(const sse_dir_conf_t *d)
 {
     sse_engine_t engine = sse_config_engine(d);
     const char *cookie = cookie_name(d);
@@ -86,12 +106,13 @@ static const sse_session_conf_t *source_of(const sse_dir_conf_t *d)
         source->conf.django = django;
         source->conf.secrets = secrets;
         source->conf.n_secrets = d->secrets ? d->secrets->n : 0;
+        name_source(source);
         source->open = sse_session_open(&source->conf, child.pool) == APR_SUCCESS;
         source->next = child.sources;
         child.sources = source;
     }
     apr_thread_mutex_unlock(child.mutex);
-    return source->open ? &source->conf : NULL;
+    return source->open ? source : NULL;
 }
 
 /* One of the look-ups a child may have under way. False when none comes free soon; at once when
@@ -301,7 +322,7 @@ void sse_authn_identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, 
         take_httpd_user(r, out);
         return;
     }
-    const sse_session_conf_t *source = source_of(conf);
+    const source_t *source = source_of(conf);
     if (!source) {
         out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
                                          .detail = "the session store cannot be used"};
@@ -309,16 +330,17 @@ void sse_authn_identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, 
     }
     const char *cookies = apr_table_get(r->headers_in, "Cookie");
     int64_t max_age = sse_config_session_cache(conf);
-    sse_authcache_key_t key = {.source = source, .server = r->server};
-    bool named = cookies && sse_session_name(source, cookies, r->pool, key.session);
+    sse_authcache_key_t key = {.server = r->server};
+    memcpy(key.source, source->name, sizeof(key.source));
+    bool named = cookies && sse_session_name(&source->conf, cookies, r->pool, key.session);
     if (named && !fresh && max_age > 0 &&
-        sse_authcache_get(child.cache, &key, max_age, r->pool, &out->identity, &out->looked_up))
+        sse_authcache_get(cache, &key, max_age, r->pool, &out->identity, &out->looked_up))
         return;
-    resolve(r, source, cookies, out);
+    resolve(r, &source->conf, cookies, out);
     if (!named)
         return;
     if (out->identity.who == SSE_WHO_USER && max_age > 0)
-        sse_authcache_put(child.cache, &key, &out->identity, out->looked_up);
+        sse_authcache_put(cache, &key, &out->identity, out->looked_up);
     else if (out->identity.who == SSE_WHO_ANONYMOUS)
-        sse_authcache_forget(child.cache, &key);
+        sse_authcache_forget(cache, &key);
 }

@@ -13,6 +13,8 @@ typedef struct sse_caller_t {
         looked_up; /* CLOCK_MONOTONIC microseconds before the store was asked; 0: no store was */
 } sse_caller_t;
 
+/* Before the children are forked: what they share. */
+int sse_authn_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s);
 
 /* Fills *out, in r->pool. `fresh`: past the memory of earlier look-ups. */

@@ -64,7 +64,8 @@ typedef struct sse_session_conf_t {
     const sse_django_t *django;
     const sse_str_t *secrets; /* SECRET_KEY, then SECRET_KEY_FALLBACKS */
     size_t n_secrets;
-    struct sse_store_t *store; /* set by sse_session_open, to be called for every engine */
+    struct sse_store_t *store;        /* set by sse_session_open, to be called for every engine */
+    const struct sse_sqltexts_t *sql; /* the same */
 } sse_session_conf_t;
 
 /* To be called once in each process that will resolve (child_init), in a pool that lives as long as

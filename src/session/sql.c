@@ -100,6 +100,8 @@ static const char *query_sql(const sse_session_conf_t *conf, const dialect_t *d,
     case SSE_QUERY_CACHE: /* without its "?prefix=…" */
         table = conf->argument + sizeof CACHE_TABLE_SCHEME - 1;
         return cache_sql(d, apr_pstrmemdup(pool, table, strcspn(table, "?")), pool);
+    case SSE_QUERIES:
+        break;
     }
     return NULL;
 }
@@ -114,6 +116,8 @@ static bool query_needed(const sse_session_conf_t *conf, sse_query_t query)
     case SSE_QUERY_CACHE:
         return (conf->engine == SSE_ENGINE_CACHE || conf->engine == SSE_ENGINE_CACHED_DB) &&
                conf->argument && strncmp(conf->argument, CACHE_TABLE_SCHEME, 3) == 0;
+    case SSE_QUERIES:
+        break;
     }
     return false;
 }
@@ -131,23 +135,52 @@ static const char *label_of(const char *sql, apr_pool_t *pool)
     return apr_pstrcat(pool, "sse_", hex, NULL);
 }
 
+/* By dialect and query; sql NULL: not needed. */
+typedef struct sse_sqltexts_t {
+    sse_statement_t of[SSE_ARRAY_LEN(dialects)][SSE_QUERIES];
+} sse_sqltexts_t;
+
+const sse_sqltexts_t *sse_sqltexts_make(const sse_session_conf_t *conf, apr_pool_t *pool)
+{
+    sse_sqltexts_t *texts = apr_pcalloc(pool, sizeof *texts);
+
+    for (size_t d = 0; d < SSE_ARRAY_LEN(dialects); d++) {
+        for (sse_query_t q = 0; q < SSE_QUERIES; q++) {
+            sse_statement_t *st = &texts->of[d][q];
+            if (!query_needed(conf, q))
+                continue;
+            st->sql = query_sql(conf, &dialects[d], q, pool);
+            st->label = label_of(st->sql, pool);
+        }
+    }
+    return texts;
+}
+
+static const sse_statement_t *statements_of(const sse_session_conf_t *conf, const char *driver,
+                                            apr_pool_t *pool)
+{
+    const dialect_t *d = dialect_of(driver);
+    const sse_sqltexts_t *texts;
+
+    if (!d)
+        return NULL;
+    texts = conf->sql ? conf->sql : sse_sqltexts_make(conf, pool);
+    return texts->of[d - dialects];
+}
+
 apr_status_t sse_session_statements(const sse_session_conf_t *conf, const char *driver,
                                     apr_pool_t *pool, const sse_statement_t **out_statements,
                                     size_t *out_n)
 {
-    static const sse_query_t all[] = {SSE_QUERY_SESSION, SSE_QUERY_USER, SSE_QUERY_CACHE};
-    const dialect_t *d = dialect_of(driver);
-    sse_statement_t *st = apr_pcalloc(pool, SSE_ARRAY_LEN(all) * sizeof *st);
+    const sse_statement_t *all = statements_of(conf, driver, pool);
+    sse_statement_t *st = apr_pcalloc(pool, SSE_QUERIES * sizeof *st);
     size_t n = 0;
 
-    if (!d)
+    if (!all)
         return APR_ENOTIMPL;
-    for (size_t i = 0; i < SSE_ARRAY_LEN(all); i++) {
-        if (!query_needed(conf, all[i]))
-            continue;
-        st[n].sql = query_sql(conf, d, all[i], pool);
-        st[n].label = label_of(st[n].sql, pool);
-        n++;
+    for (size_t q = 0; q < SSE_QUERIES; q++) {
+        if (all[q].sql)
+            st[n++] = all[q];
     }
     *out_statements = st;
     *out_n = n;
@@ -208,7 +241,7 @@ apr_status_t sse_sql_ask(sse_lookup_t *l, sse_query_t query, const char *paramet
                          size_t max_rows, sse_row_t **out_rows, size_t *out_n, bool *out_more)
 {
     const sse_session_db_t *db = sse_lookup_db(l);
-    const dialect_t *d;
+    const sse_statement_t *all;
     const char *label, *args[] = {parameter};
     apr_dbd_prepared_t *statement;
     apr_dbd_results_t *res = NULL;
@@ -218,8 +251,8 @@ apr_status_t sse_sql_ask(sse_lookup_t *l, sse_query_t query, const char *paramet
         l->detail = "no database connection";
         return APR_TIMEUP;
     }
-    d = dialect_of(apr_dbd_name(db->driver));
-    label = d ? label_of(query_sql(l->conf, d, query, l->pool), l->pool) : "";
+    all = statements_of(l->conf, apr_dbd_name(db->driver), l->pool);
+    label = all && all[query].sql ? all[query].label : "";
     statement = apr_hash_get(db->prepared, label, APR_HASH_KEY_STRING);
     if (!statement) {
         if (sse_store_may_warn(l->conf->store, SSE_COMPLAINT_DATABASE))

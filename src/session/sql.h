@@ -15,8 +15,12 @@ typedef struct sse_row_t {
 typedef enum sse_query_t {
     SSE_QUERY_SESSION, /* session key -> session_data, expire_date (sse_sql_time reads it) */
     SSE_QUERY_USER,    /* pk -> pk, password, is_active, group name or NULL; one row a group */
-    SSE_QUERY_CACHE    /* cache key -> value, expires (Django's database cache) */
+    SSE_QUERY_CACHE,   /* cache key -> value, expires (Django's database cache) */
+    SSE_QUERIES
 } sse_query_t;
+
+/* All texts of queries that the configuration can need, made once: they do not change. */
+const struct sse_sqltexts_t *sse_sqltexts_make(const sse_session_conf_t *conf, apr_pool_t *pool);
 
 /* Runs a prepared query with one parameter. APR_SUCCESS with up to max_rows rows in *out_rows
  * (allocated in the look-up's pool; *out_more: there were others), or an error that has been logged

@@ -3,6 +3,7 @@
 #include "session/store.h"
 #include "core/log.h"
 #include "core/percent.h"
+#include "session/sql.h"
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -237,6 +238,7 @@ apr_status_t sse_session_open(sse_session_conf_t *conf, apr_pool_t *pool)
             return APR_ENOMEM;
     }
     conf->store = store;
+    conf->sql = sse_sqltexts_make(conf, pool);
     return APR_SUCCESS;
 }
 

@@ -4,7 +4,11 @@
 
 #include "httpd/authcache.h"
 
+#include <apr_strings.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static apr_pool_t *pool;
 static sse_authcache_t *cache;
@@ -26,8 +30,8 @@ static int tear_down(void **state)
 
 static sse_authcache_key_t key_of(unsigned number)
 {
-    static const int source = 0, server = 0;
-    sse_authcache_key_t key = {.source = &source, .server = &server};
+    static const int server = 0;
+    sse_authcache_key_t key = {.source = "a source", .server = &server};
     memcpy(key.session, &number, sizeof(number));
     return key;
 }
@@ -67,7 +71,7 @@ static void other_keys_know_nothing_of_it(void **state)
     other.session[31] = 1;
     assert_false(sse_authcache_get(cache, &other, 10, pool, &out, &when));
     other = key;
-    other.source = &other;
+    other.source[0] = 1;
     assert_false(sse_authcache_get(cache, &other, 10, pool, &out, &when));
     other = key;
     other.server = &other;
@@ -134,9 +138,94 @@ static void it_is_bounded_and_keeps_the_newest(void **state)
         sse_authcache_key_t key = key_of(i);
         kept += sse_authcache_get(cache, &key, 3600, pool, &out, &when);
     }
-    assert_int_equal(kept, 2048);
+    assert_int_equal(kept, 8192);
     sse_authcache_key_t last = key_of(99999);
     assert_true(sse_authcache_get(cache, &last, 3600, pool, &out, &when));
+}
+
+static void too_many_groups_are_not_remembered(void **state)
+{
+    sse_authcache_key_t key = key_of(7);
+    const char *groups[1024], *long_one = apr_pstrmemdup(pool, "", 0);
+    sse_identity_t in = user("7"), out;
+    uint64_t when;
+    for (size_t i = 0; i < SSE_ARRAY_LEN(groups); i++)
+        groups[i] = "group";
+    in.groups = groups;
+    in.n_groups = SSE_ARRAY_LEN(groups);
+    sse_authcache_put(cache, &key, &in, sse_authcache_now());
+    assert_false(sse_authcache_get(cache, &key, 10, pool, &out, &when));
+    in.n_groups = 100;
+    sse_authcache_put(cache, &key, &in, sse_authcache_now());
+    assert_true(sse_authcache_get(cache, &key, 10, pool, &out, &when));
+    assert_int_equal(out.n_groups, 100);
+    assert_string_equal(out.groups[99], "group");
+    for (size_t size = 900; size < 1100; size++) { /* up to where it does not fit, and past it */
+        long_one = apr_psprintf(pool, "%0*d", (int)size, 1);
+        groups[0] = long_one;
+        in.n_groups = 1;
+        sse_authcache_forget(cache, &key);
+        sse_authcache_put(cache, &key, &in, sse_authcache_now());
+        if (sse_authcache_get(cache, &key, 10, pool, &out, &when))
+            assert_string_equal(out.groups[0], long_one);
+        else
+            assert_in_range(size, 850, 1100);
+    }
+}
+
+static void nothing_is_remembered_without_memory(void **state)
+{
+    sse_authcache_key_t key = key_of(8);
+    sse_identity_t in = user("7"), out;
+    uint64_t when;
+    sse_authcache_put(NULL, &key, &in, sse_authcache_now());
+    assert_false(sse_authcache_get(NULL, &key, 10, pool, &out, &when));
+    sse_authcache_forget(NULL, &key);
+}
+
+static void every_process_sees_it(void **state)
+{
+    sse_authcache_key_t key = key_of(9);
+    sse_identity_t in = user("7"), out;
+    uint64_t when;
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        sse_authcache_put(cache, &key, &in, sse_authcache_now());
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(sse_authcache_get(cache, &key, 10, pool, &out, &when));
+    assert_string_equal(out.groups[1], "staff");
+}
+
+/* Wherever a process is killed, the others go on, and what they read is whole. */
+static void a_killed_process_holds_nobody_up(void **state)
+{
+    sse_authcache_key_t key = key_of(10);
+    sse_identity_t in = user("7"), out;
+    uint64_t when;
+    int status;
+    for (int i = 0; i < 60; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            for (;;)
+                sse_authcache_put(cache, &key, &in, sse_authcache_now());
+        for (int tries = 0; !sse_authcache_get(cache, &key, 10, pool, &out, &when); tries++)
+            assert_in_range(tries, 0, 10000000);
+        assert_string_equal(out.user, "7");
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        sse_authcache_put(cache, &key, &in, sse_authcache_now());
+        assert_true(sse_authcache_get(cache, &key, 10, pool, &out, &when));
+        assert_string_equal(out.groups[0], "admin");
+        sse_authcache_forget(cache, &key);
+        assert_false(sse_authcache_get(cache, &key, 10, pool, &out, &when));
+        apr_pool_clear(pool);
+        cache = sse_authcache_create(pool);
+    }
 }
 
 int main(void)
@@ -147,6 +236,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(age_and_the_sessions_end_bound_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_older_look_up_does_not_replace_a_newer_one, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_process_holds_nobody_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_process_sees_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_remembered_without_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_many_groups_are_not_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_users_are_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgetting_forgets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_bounded_and_keeps_the_newest, set_up, tear_down),
