@@ -53,7 +53,26 @@ static void on_reset(void *hub, const char *realm, sse_pos_t pos)
 static void on_disconnect(void *hub, const char *realm, char kind, sse_str_t name, int reason,
                           uint64_t revoked_at)
 {
-    fail_msg("the hub that calls disconnect is not told of it");
+    rig_t *r = hub;
+    if (!r->others)
+        fail_msg("the hub that calls disconnect is not told of it");
+    assert_true(name.n < sizeof r->disconnect_name && strlen(realm) < sizeof r->disconnect_realm);
+    r->disconnects++;
+    r->disconnect_kind = kind;
+    strcpy(r->disconnect_realm, realm);
+    memcpy(r->disconnect_name, name.p, name.n);
+    r->disconnect_name_n = name.n;
+    r->disconnect_reason = reason;
+    r->disconnect_at = revoked_at;
+}
+
+static void on_presence(void *hub, const char *realm, sse_str_t user, bool online)
+{
+    rig_t *r = hub;
+    assert_true(r->n_presences < SSE_ARRAY_LEN(r->presences));
+    assert_true(user.n < sizeof r->presences[0].user);
+    memcpy(r->presences[r->n_presences].user, user.p, user.n);
+    r->presences[r->n_presences++].online = online;
 }
 
 static void on_state(void *hub, sse_broker_state_t state, const char *detail)
@@ -67,6 +86,7 @@ static const sse_broker_upcalls_t upcalls = {.message = on_message,
                                              .changed = on_changed,
                                              .reset = on_reset,
                                              .disconnect = on_disconnect,
+                                             .presence = on_presence,
                                              .state = on_state};
 
 /* ---- waiting ---- */

@@ -36,6 +36,23 @@ typedef struct rig_t {
     sse_broker_state_t state;
     char detail[256];
     unsigned resets;
+    bool others;          /* there is another hub: it may disconnect */
+    unsigned disconnects; /* told, and the last one */
+    char disconnect_kind, disconnect_realm[80], disconnect_name[80];
+    size_t disconnect_name_n;
+    int disconnect_reason;
+    uint64_t disconnect_at;
+    struct {
+        char user[32];
+        bool online;
+    } presences[64];
+    size_t n_presences;
+    struct {
+        bool online;
+        uint64_t streams, users, hubs;
+        int64_t since;
+        char page[256]; /* names, a blank after each */
+    } presence;         /* the last answer about it */
     unsigned callbacks; /* answers of all kinds */
 
     /* ---- the last answer ---- */
@@ -141,5 +158,8 @@ int contract_publish_tests(void);
 int contract_history_tests(void);
 int contract_records_tests(void);
 int contract_life_tests(void);
+/* Of drivers that join several hubs and have presence. lease_ms: after which a dead hub's share is
+ * gone. */
+int contract_hubs_tests(unsigned lease_ms);
 
 #endif

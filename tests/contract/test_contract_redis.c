@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define LEASE 2 /* seconds */
+
 world_t world;
 
 static int suite(void)
@@ -77,7 +79,9 @@ int main(void)
     redis_server_start(&server, NULL);
     snprintf(url, sizeof url, "redis://127.0.0.1:%d/3?prefix=contract:", server.port);
     world = (world_t){.url = url, .state_dir = server.dir};
-    int failed = suite() + over_tls(&server);
+    int failed = suite();
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d/0?prefix=hubs:&lease=%d", server.port, LEASE);
+    failed += contract_hubs_tests(LEASE * 1000) + over_tls(&server);
     redis_server_remove(&server);
     return failed ? 1 : 0;
 }
