@@ -168,7 +168,16 @@ static void on_connected(sse_redisjob_t *job, apr_status_t status, redisReply *r
         if (packed.n && !user)
             status = APR_EAGAIN;
     }
+    sse_redisrealm_t *realm = job->realm;
+    if (job == realm->position) {
+        realm->position = realm->next_position;
+        realm->next_position = NULL;
+        if (realm->position)
+            sse_redisjob_submit(realm->position);
+    }
     job->cb.connected(job->baton, status, user, groups, pos);
+    for (size_t i = 0; i < job->n_guests; i++)
+        job->guests[i].cb(job->guests[i].baton, status, user, groups, pos);
     if (user)
         sse_redistext_full_free(user, groups);
 }

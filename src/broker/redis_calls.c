@@ -124,6 +124,29 @@ static void call_interest(sse_broker_t *b, sse_str_t realm_name, sse_channel_t c
 
 /* ---- records ---- */
 
+/* Streams without user are all told the same: one question at a time is under way, whoever comes
+ * meanwhile is told by the next. */
+static bool ask_position(sse_redisjob_t *job)
+{
+    sse_redisrealm_t *realm = job->realm;
+    if (!realm->position) {
+        realm->position = job;
+        return true;
+    }
+    sse_redisjob_t *next = realm->next_position;
+    if (!next) {
+        realm->next_position = job;
+        return false;
+    }
+    if (next->n_guests == next->cap_guests) {
+        next->cap_guests = next->cap_guests ? 2 * next->cap_guests : 16;
+        next->guests = sse_realloc(next->guests, next->cap_guests * sizeof *next->guests);
+    }
+    next->guests[next->n_guests++] = (sse_redisguest_t){job->cb.connected, job->baton};
+    sse_redisjob_drop(job);
+    return false;
+}
+
 static void call_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const sse_str_t *groups,
                          size_t n_groups, sse_str_t session, uint64_t session_expires,
                          sse_connected_fn cb, void *baton)
@@ -136,7 +159,8 @@ static void call_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const
         names_arg(job, groups, n_groups);
     else
         sse_redisjob_number(job, -1);
-    sse_redisjob_submit(job);
+    if (user.n || ask_position(job))
+        sse_redisjob_submit(job);
 }
 
 static void call_subscribe(sse_broker_t *b, sse_str_t realm, sse_channel_t owner,

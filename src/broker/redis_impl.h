@@ -65,6 +65,11 @@ typedef union sse_redisanswer_t {
     sse_presence_page_fn page;
 } sse_redisanswer_t;
 
+typedef struct sse_redisguest_t {
+    sse_connected_fn cb;
+    void *baton;
+} sse_redisguest_t;
+
 struct sse_redisjob_t {
     sse_redisjob_t *next, *prev, *reading_next;
     sse_redis_t *redis;
@@ -87,6 +92,8 @@ struct sse_redisjob_t {
     /* The call: */
     sse_redisanswer_t cb;
     void *baton;
+    sse_redisguest_t *guests; /* others whom this connect without user answers */
+    size_t n_guests, cap_guests;
     size_t n_items, max_messages;
     sse_range_t *ranges; /* names behind them in the same allocation */
     size_t n_ranges;
@@ -106,6 +113,8 @@ sse_redisjob_t *sse_redisanswer_job(sse_broker_t *b, sse_str_t realm, sse_rediss
 void sse_redisjob_submit(sse_redisjob_t *job);
 /* Answers it and frees it; not within a call of the contract. */
 void sse_redisjob_finish(sse_redisjob_t *job);
+/* Frees one that was not submitted. */
+void sse_redisjob_drop(sse_redisjob_t *job);
 /* Answers it without a reply in a turn of its own. */
 void sse_redisjob_answer_later(sse_redisjob_t *job, apr_status_t status);
 void sse_redisjob_answer_waiting(sse_redis_t *redis);
@@ -139,9 +148,11 @@ struct sse_redisrealm_t {
     char *name;   /* NUL-terminated */
     char *prefix; /* of its keys: "<prefix>{<name>}:" */
     uint16_t slot;
-    sse_pos_t known; /* the highest number heard of; epoch 0: nothing yet */
-    char stamp[24];  /* of the known number */
-    uint64_t given;  /* all of interest at or below it has been given to the upcall */
+    sse_pos_t known;               /* the highest number heard of; epoch 0: nothing yet */
+    char stamp[24];                /* of the known number */
+    uint64_t given;                /* all of interest at or below it has been given to the upcall */
+    sse_redisjob_t *position;      /* the connect without user that is under way */
+    sse_redisjob_t *next_position; /* goes when it has come back */
     sse_redischannel_t *channels;
     unsigned term;         /* counts how often subscriptions may have missed something, from 1 */
     unsigned leaving_wide; /* the realm-wide channel's SUNSUBSCRIBEs that are not confirmed yet */

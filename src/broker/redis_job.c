@@ -45,10 +45,16 @@ void sse_redisjob_finish(sse_redisjob_t *job)
     job->done(job, job->status, job->reply);
     if (job->floor)
         sse_redisrealm_reading(job->realm, job, false);
+    sse_redisjob_drop(job);
+}
+
+void sse_redisjob_drop(sse_redisjob_t *job)
+{
     if (job->reply)
         freeReplyObject(job->reply);
     sse_buf_clear(&job->args);
     free(job->ranges);
+    free(job->guests);
     free(job);
 }
 

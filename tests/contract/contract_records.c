@@ -29,6 +29,73 @@ static void an_anonymous_connect_gives_the_position(void **state)
     rig_stop(r);
 }
 
+typedef struct crowd_t {
+    unsigned answered, wanted;
+    bool done;
+} crowd_t;
+
+/* One of a crowd without users: what had been acknowledged when it asked lies before its position.
+ */
+typedef struct one_t {
+    crowd_t *crowd;
+    uint64_t acknowledged;
+    unsigned answers;
+} one_t;
+
+static void on_one(void *baton, apr_status_t status, sse_record_t *user,
+                   sse_record_t *const *groups, sse_pos_t pos)
+{
+    one_t *one = baton;
+    assert_int_equal(status, APR_SUCCESS);
+    assert_null(user);
+    assert_true(pos.epoch != 0);
+    assert_true(pos.seq >= one->acknowledged);
+    assert_int_equal(one->answers++, 0);
+    one->crowd->done = ++one->crowd->answered == one->crowd->wanted;
+}
+
+static void ask_one(rig_t *r, sse_str_t realm, one_t *one)
+{
+    r->broker->driver->connect(r->broker, realm, SSE_STR_NONE, NULL, 0, NO_SESSION, 0, on_one, one);
+}
+
+static void a_crowd_of_anonymous_connects_is_answered_each(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    crowd_t crowd = {.wanted = 400};
+    one_t all[400];
+    for (unsigned i = 0; i < crowd.wanted; i++) {
+        /* Some ask between two publishes that are acknowledged, with others still under way. */
+        uint64_t seq = i % 50 == 0 ? rig_send(r, realm, EVENT("e"), "1") : all[i - 1].acknowledged;
+        all[i] = (one_t){.crowd = &crowd, .acknowledged = seq};
+        ask_one(r, realm, &all[i]);
+    }
+    rig_wait(r, &crowd.done);
+    for (unsigned i = 0; i < crowd.wanted; i++)
+        assert_int_equal(all[i].answers, 1);
+    rig_stop(r);
+}
+
+static void on_one_of_the_last(void *baton, apr_status_t status, sse_record_t *user,
+                               sse_record_t *const *groups, sse_pos_t pos)
+{
+    ++*(unsigned *)baton;
+}
+
+static void anonymous_connects_of_a_broker_that_stops_are_answered(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    unsigned answers = 0;
+    for (int i = 0; i < 20; i++)
+        r->broker->driver->connect(r->broker, realm, SSE_STR_NONE, NULL, 0, NO_SESSION, 0,
+                                   on_one_of_the_last, &answers);
+    assert_int_equal(answers, 0);
+    rig_stop(r);
+    assert_int_equal(answers, 20);
+}
+
 static void a_subscription_begins_where_it_was_made(void **state)
 {
     rig_t *r = rig_start();
@@ -492,6 +559,8 @@ int contract_records_tests(void)
 {
     const struct CMUnitTest tests[] = {
         contract_test(an_anonymous_connect_gives_the_position),
+        contract_test(a_crowd_of_anonymous_connects_is_answered_each),
+        contract_test(anonymous_connects_of_a_broker_that_stops_are_answered),
         contract_test(a_subscription_begins_where_it_was_made),
         contract_test(changes_are_told_once_and_in_order_with_messages),
         contract_test(a_session_subscription_lasts_as_long_as_the_session),
