@@ -102,7 +102,7 @@ def memory_directory():
 @pytest.mark.long
 @pytest.mark.parametrize("version", ["1_3", "1_2"])
 def test_end_of_a_key(make_httpd, memory_directory, version):
-    server = 'SSEStreamBuffer 67108864\nSSEHistory 200\nSSEHeartbeat 0\nSSEStateDir "%s"\n' % memory_directory
+    server = 'SSEStreamBuffer 67108864\nSSEHistory 200\nSSEHeartbeat 0\nSSEMaxAge 100000\nSSEStateDir "%s"\n' % memory_directory
     server += "SSLCipherSuite ECDHE-ECDSA-AES128-GCM-SHA256\n"
     site = TlsSite(make_httpd(), server=server, suite=("1.3", "TLS_AES_128_GCM_SHA256")).start()
     client = FloodClient(site.address, version)
