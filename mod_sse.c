@@ -8,6 +8,7 @@
 #include "httpd/handler_stream.h"
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
+#include "httpd/lookups.h"
 #include "httpd/relay.h"
 #include "httpd/sections.h"
 #include "httpd/supervisor.h"
@@ -28,6 +29,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_check_config(sse_sections_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(sse_logsink_post_config, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_post_config(sse_authn_post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(sse_lookups_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     /* Last: what other modules fork before must not inherit the hub's descriptors. */
     ap_hook_post_config(sse_supervisor_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_monitor(sse_supervisor_monitor, NULL, NULL, APR_HOOK_MIDDLE);

@@ -6,8 +6,10 @@
 #include "core/crypto.h"
 #include "core/json.h"
 #include "httpd/authcache.h"
+#include "httpd/dbdsocket.h"
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
+#include "httpd/lookups.h"
 #include "httpd/sections.h"
 
 #include <ap_mpm.h>
@@ -16,27 +18,25 @@
 #include <apr_thread_mutex.h>
 #include <mod_dbd.h>
 
-/* mod_dbd waits without end for a connection when its pool (DBDMax 10 by default) is used up or its
- * database hangs. */
-#define LOOKUPS_MAX 10
-/* While look-ups come to an end, waiting for one is worth while. */
-#define SLOT_WAIT apr_time_from_msec(1000)
-#define STUCK_AFTER apr_time_from_sec(2)
+/* A database that did not answer is left alone for a moment: opening a connection takes its time
+ * and, in mod_dbd, one at a time. */
+#define DATABASE_AWAY apr_time_from_msec(1000)
+#define OPENING_WAIT apr_time_from_msec(1000)
 
 /* A session configuration in use by this child, with its connections. */
 typedef struct source_t {
     sse_session_conf_t conf;
     unsigned char name[SSE_DIGEST_MAX]; /* the same in every child */
     bool open;
+    bool opening; /* a thread is getting a connection from mod_dbd */
+    apr_time_t away_until;
     struct source_t *next;
 } source_t;
 
 static struct {
     apr_pool_t *pool;
     apr_thread_mutex_t *mutex; /* guards all below */
-    apr_thread_cond_t *slot_free;
-    int lookups;
-    apr_time_t last_end; /* of a look-up, or when the first of those under way began */
+    apr_thread_cond_t *opened; /* a source is no longer being opened */
     source_t *sources;
     sse_django_t django; /* defaults */
 } child;
@@ -58,7 +58,8 @@ void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s)
     memset(&child, 0, sizeof(child));
     child.pool = child_pool;
     apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
-    apr_thread_cond_create(&child.slot_free, child_pool);
+    apr_thread_cond_create(&child.opened, child_pool);
+    sse_lookups_child_init(child_pool);
     sse_django_defaults(&child.django, child_pool);
     dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
     dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
@@ -85,7 +86,7 @@ static void name_source(source_t *source)
 
 /* The child's configuration object for what the directives say; made at its first request. NULL if
  * it cannot be opened. */
-static const source_t *source_of(const sse_dir_conf_t *d)
+static source_t *source_of(const sse_dir_conf_t *d)
 {
     sse_engine_t engine = sse_config_engine(d);
     const char *cookie = cookie_name(d);
@@ -115,39 +116,12 @@ static const source_t *source_of(const sse_dir_conf_t *d)
     return source->open ? source : NULL;
 }
 
-/* One of the look-ups a child may have under way. False when none comes free soon; at once when
- * those under way hang. */
-static bool take_slot(void)
-{
-    apr_time_t until = apr_time_now() + SLOT_WAIT;
-    apr_thread_mutex_lock(child.mutex);
-    while (child.lookups >= LOOKUPS_MAX) {
-        apr_time_t now = apr_time_now();
-        if (now >= until || now - child.last_end > STUCK_AFTER)
-            break;
-        apr_thread_cond_timedwait(child.slot_free, child.mutex, until - now);
-    }
-    bool got = child.lookups < LOOKUPS_MAX;
-    if (got && !child.lookups++)
-        child.last_end = apr_time_now();
-    apr_thread_mutex_unlock(child.mutex);
-    return got;
-}
-
-static void give_slot(void)
-{
-    apr_thread_mutex_lock(child.mutex);
-    child.lookups--;
-    child.last_end = apr_time_now();
-    apr_thread_cond_signal(child.slot_free);
-    apr_thread_mutex_unlock(child.mutex);
-}
-
 /* A connection on loan from mod_dbd for one look-up. */
 typedef struct loan_t {
     request_rec *r;
-    const sse_session_conf_t *conf;
+    source_t *source;
     ap_dbd_t *dbd;
+    sse_watch_t *watch;
     bool reused; /* a statement had been prepared by an earlier look-up */
     sse_session_db_t db;
 } loan_t;
@@ -180,8 +154,8 @@ static bool prepare_statement(loan_t *loan, const sse_statement_t *statement)
 
 static bool statements_of(const loan_t *loan, const sse_statement_t **out, size_t *out_n)
 {
-    return sse_session_statements(loan->conf, apr_dbd_name(loan->dbd->driver), loan->r->pool, out,
-                                  out_n) == APR_SUCCESS;
+    return sse_session_statements(&loan->source->conf, apr_dbd_name(loan->dbd->driver),
+                                  loan->r->pool, out, out_n) == APR_SUCCESS;
 }
 
 /* Prepares what this connection has not prepared yet. Here and not by ap_dbd_prepare: mod_dbd would
@@ -212,11 +186,49 @@ static void forget_statements(loan_t *loan)
         apr_hash_set(loan->dbd->prepared, statements[i].label, APR_HASH_KEY_STRING, NULL);
 }
 
+/* One thread at a time asks mod_dbd, whose pool is locked while it makes a connection: the others
+ * must be able to give up. */
+static bool begin_opening(source_t *source)
+{
+    apr_time_t until = apr_time_now() + OPENING_WAIT, now = 0;
+    apr_thread_mutex_lock(child.mutex);
+    while (source->opening && (now = apr_time_now()) < until && source->away_until < now)
+        apr_thread_cond_timedwait(child.opened, child.mutex, until - now);
+    bool may = !source->opening && source->away_until < apr_time_now();
+    if (may)
+        source->opening = true;
+    apr_thread_mutex_unlock(child.mutex);
+    return may;
+}
+
+static void end_opening(source_t *source, bool good)
+{
+    apr_thread_mutex_lock(child.mutex);
+    source->opening = false;
+    if (!good)
+        source->away_until = apr_time_now() + DATABASE_AWAY;
+    apr_thread_cond_broadcast(child.opened);
+    apr_thread_mutex_unlock(child.mutex);
+}
+
+static void note_away(source_t *source)
+{
+    apr_thread_mutex_lock(child.mutex);
+    source->away_until = apr_time_now() + DATABASE_AWAY;
+    apr_thread_mutex_unlock(child.mutex);
+}
+
 static const sse_session_db_t *lend_database(void *baton)
 {
     loan_t *loan = baton;
-    loan->dbd = dbd_open ? dbd_open(loan->r->pool, loan->r->server) : NULL;
-    if (!loan->dbd || !prepare_statements(loan))
+    if (!dbd_open || !begin_opening(loan->source))
+        return NULL;
+    loan->dbd = dbd_open(loan->r->pool, loan->r->server);
+    end_opening(loan->source, loan->dbd != NULL);
+    if (!loan->dbd)
+        return NULL;
+    loan->watch = sse_lookups_watch(sse_dbdsocket_of(loan->dbd), SSE_LOOKUPS_PATIENCE);
+    if (!prepare_statements(loan))
         return NULL;
     loan->db.driver = loan->dbd->driver;
     loan->db.handle = loan->dbd->handle;
@@ -270,10 +282,9 @@ static apr_status_t ask_hub(void *baton, const unsigned char session[SSE_SESSION
 
 /* One look-up. True when it failed on a connection that may have been lost in between, so that
  * another try is worth it. */
-static bool look_up(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
-                    sse_caller_t *out)
+static bool look_up(request_rec *r, source_t *source, const char *cookies, sse_caller_t *out)
 {
-    loan_t loan = {.r = r, .conf = conf};
+    loan_t loan = {.r = r, .source = source};
     sse_session_request_t req = {.cookie_header = cookies,
                                  .now = apr_time_now(),
                                  .db = lend_database,
@@ -281,27 +292,29 @@ static bool look_up(request_rec *r, const sse_session_conf_t *conf, const char *
                                  .hub = ask_hub,
                                  .hub_baton = &loan};
     out->looked_up = sse_authcache_now();
-    sse_session_resolve(conf, &req, r->pool, &out->identity);
+    sse_session_resolve(&source->conf, &req, r->pool, &out->identity);
     if (!loan.dbd)
         return false;
+    bool closed = sse_lookups_unwatch(loan.watch);
     bool failed = out->identity.who == SSE_WHO_UNAVAILABLE;
-    if (failed)
+    if (failed || closed)
         forget_statements(&loan);
+    if (closed)
+        note_away(source);
     dbd_close(r->server, loan.dbd);
-    return failed && loan.reused;
+    return failed && loan.reused && !closed;
 }
 
-static void resolve(request_rec *r, const sse_session_conf_t *conf, const char *cookies,
-                    sse_caller_t *out)
+static void resolve(request_rec *r, source_t *source, const char *cookies, sse_caller_t *out)
 {
-    if (!take_slot()) {
+    if (!sse_lookups_begin()) {
         out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
                                          .detail = "too many look-ups are under way"};
         return;
     }
-    if (look_up(r, conf, cookies, out))
-        look_up(r, conf, cookies, out);
-    give_slot();
+    if (look_up(r, source, cookies, out))
+        look_up(r, source, cookies, out);
+    sse_lookups_end();
 }
 
 /* httpd's own authentication. */
@@ -322,7 +335,7 @@ void sse_authn_identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, 
         take_httpd_user(r, out);
         return;
     }
-    const source_t *source = source_of(conf);
+    source_t *source = source_of(conf);
     if (!source) {
         out->identity = (sse_identity_t){.who = SSE_WHO_UNAVAILABLE,
                                          .detail = "the session store cannot be used"};
@@ -336,7 +349,7 @@ void sse_authn_identify(request_rec *r, const sse_dir_conf_t *conf, bool fresh, 
     if (named && !fresh && max_age > 0 &&
         sse_authcache_get(cache, &key, max_age, r->pool, &out->identity, &out->looked_up))
         return;
-    resolve(r, &source->conf, cookies, out);
+    resolve(r, source, cookies, out);
     if (!named)
         return;
     if (out->identity.who == SSE_WHO_USER && max_age > 0)

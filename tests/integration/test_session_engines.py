@@ -123,7 +123,7 @@ def site(request, make_shared_httpd, stage):
     if version != "3.2" and not unpacked.exists():
         subprocess.run([str(TOP / "script" / "fetch-django"), version], check=True, capture_output=True, timeout=600)
         shutil.copytree(TOP / "build" / "django" / version, unpacked, ignore_dangling_symlinks=True)
-    database = sqlite
+    database, server = sqlite, None
     if kind != "sqlite":
         server = PostgresServer() if kind == "postgres" else MariadbServer()
         request.addfinalizer(server.remove)
@@ -136,6 +136,7 @@ def site(request, make_shared_httpd, stage):
     writer.write_text((TOP / "tests" / "support" / "session_writer.py").read_text())
     site = Site(make_shared_httpd(), version, database, use_tz, redis, memcached)
     site.redis, site.memcached = redis, memcached
+    site.database = server
     return site.start()
 
 
@@ -241,3 +242,22 @@ def test_sessions_mirrored_to_the_hub(httpd):
         assert json.loads(last.data) == {"reason": "logout"} and last.id.endswith(".end")
     assert status() == 403
     assert not httpd.log.matching("custom-engine")
+
+
+@pytest.mark.parametrize("site", [site for site in SITES if site[1] == "mariadb"], ids=["mariadb"], indirect=True)
+def test_table_locked_for_long(site):
+    """A query that waits behind somebody's lock is given up within seconds; the next one after the lock is answered."""
+    cookie = json.loads(site.run("log-in"))["db"]
+    site.httpd.log.allow("dbd|DBD|SSE0120|SSE0121|SSE0502")
+    site.stream("db", cookie).close()
+    with site.database.locked("site", "auth_user"):
+        began = time.monotonic()
+        with site.stream("db", cookie) as s:
+            assert json.loads(s.rest(20)[-1].data) == {"reason": "unavailable"}
+        assert time.monotonic() - began < 8
+
+    def back():
+        with site.stream("db", cookie) as s:
+            return s.next(20).type == "stream-open"
+
+    wait_until(back, 30, "the database is used again", step=0.2)

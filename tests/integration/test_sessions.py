@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is it: real Django behind real mod_wsgi logs people in, and httpd knows them from the session cookie."""
 
+import concurrent.futures
 import json
+import time
 
 import pytest
 from django_site import DjangoSite
@@ -310,3 +312,46 @@ def test_session_cookie_name(httpd):
     ).split("KEY ")[-1].split()[0]  # fmt: skip
     assert status_of(httpd, {"Cookie": "my_session=" + session}) == 200
     assert status_of(httpd, {"Cookie": "sessionid=" + session}) == 403
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_database_hangs(make_httpd, request, mpm):
+    """A database that no longer says a word, though its host does: streams are told unavailable within seconds, one after the other and
+    many at once; pages are served; it is used again when it comes back."""
+    from backends import PostgresServer
+
+    postgres = PostgresServer()
+    request.addfinalizer(postgres.remove)
+    postgres.create_database("site")
+    httpd = make_httpd(mpm)
+    httpd.log.allow("dbd|DBD|SSE0120|SSE0121|SSE0502|AH006")
+    site = DjangoSite(httpd, "db", postgres.port).start()
+    session = site.log_in("bob")
+
+    def refused(_):
+        began = time.monotonic()
+        with EventStream(httpd.address, headers=cookie(session), timeout=60) as s:
+            end = s.rest(60)[-1]
+            assert s.status == 200 and end.type == "stream-end" and json.loads(end.data) == {"reason": "unavailable"}
+        return time.monotonic() - began
+
+    def longest(count):
+        with concurrent.futures.ThreadPoolExecutor(count) as many:
+            return max(many.map(refused, range(count)))
+
+    for _ in range(12):  # connections that will hang
+        stream_of(site, session).close()
+    postgres.pause()
+    try:
+        assert longest(20) < 8
+        assert httpd.fetch("/plain.html", timeout=8).status == 200
+        assert longest(1) < 8
+        assert longest(20) < 8
+    finally:
+        postgres.resume()
+
+    def back():
+        with EventStream(httpd.address, headers=cookie(session), timeout=30) as s:
+            return s.status == 200 and s.next(20).type == "stream-open"
+
+    wait_until(back, 30, "the database is used again", step=0.2)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL, MariaDB, Redis and memcached servers of the test run's own, on temporary directories and free loopback ports."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -73,6 +74,20 @@ class PostgresServer(Server):
         done = subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)])
         return done.returncode == 0
 
+    def pause(self):
+        """Every process of it stops: the kernel goes on to take connections and bytes."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        parent = self.process.pid
+        os.kill(parent, number)
+        for child in pathlib.Path("/proc/%d/task/%d/children" % (parent, parent)).read_text().split():
+            with contextlib.suppress(ProcessLookupError):  # one that ends by itself
+                os.kill(int(child), number)
+
     def create_database(self, name):
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, name)
 
@@ -106,6 +121,17 @@ class MariadbServer(Server):
     def create_database(self, name):
         done = self.run("CREATE DATABASE %s CHARACTER SET utf8mb4" % name)
         assert done.returncode == 0, done.stderr
+
+    @contextlib.contextmanager
+    def locked(self, database, table):
+        """Meanwhile nobody else can read the table."""
+        command = ["mariadb", "--no-defaults", "-u", "root", "--socket=" + self.socket, "-N", "--unbuffered", database]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+            client.stdin.write("LOCK TABLES %s WRITE;\nSELECT 'locked';\n" % table)
+            client.stdin.flush()
+            assert client.stdout.readline() == "locked\n"
+            yield
+            client.stdin.close()
 
 
 class RedisServer(Server):
