@@ -176,7 +176,10 @@ static void answer_end(sse_ticket_t *t)
     const sse_attach_t *a = t->attach;
     sse_pos_t pos = {a->pos.epoch, a->cursor};
     sse_buf_t body = {0};
-    sse_render_retry(&body, (uint32_t)t->hub->conf.retry);
+    uint32_t retry = (uint32_t)t->hub->conf.retry;
+    if (a->end == SSE_END_EXPIRED && retry < SSE_EXPIRED_RETRY_MS)
+        retry = SSE_EXPIRED_RETRY_MS;
+    sse_render_retry(&body, retry);
     if (a->reset >= 0)
         sse_render_reset(&body, pos, (sse_reset_reason_t)a->reset, NULL, 0);
     sse_render_end(&body, pos, (sse_end_reason_t)a->end);

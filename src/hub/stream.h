@@ -18,6 +18,11 @@ typedef enum sse_stream_state_t {
     SSE_STREAM_ENDING /* the last block is queued; closed when it is out or at `end_at` */
 } sse_stream_state_t;
 
+/* The least that a stream's end for an expired session tells the client to wait: Django changes the
+ * session at a change of password, and the browser must have the answer with the new cookie before
+ * it comes back, else it gets the 403 that EventSource takes for good. */
+#define SSE_EXPIRED_RETRY_MS 5000
+
 /* Part of a session's hash: enough to name one among a host's. */
 #define SSE_STREAM_SESSION_LEN 16
 

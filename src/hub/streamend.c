@@ -70,6 +70,7 @@ static void format_address(const sse_stream_t *s, char out[INET6_ADDRSTRLEN])
 
 static uint32_t end_retry(sse_reactor_t *r, sse_end_reason_t reason)
 {
+    uint32_t retry;
     switch (reason) {
     case SSE_END_MAX_AGE: /* back within a second or so, unless a crowd is */
         return 100 + sse_streamend_random(900 + sse_streamend_crowd_ms(r) / 10);
@@ -80,6 +81,9 @@ static uint32_t end_retry(sse_reactor_t *r, sse_end_reason_t reason)
     case SSE_END_BUSY:
         return 2 * r->conf.retry +
                sse_streamend_random(2 * r->conf.retry + sse_streamend_crowd_ms(r) + 1);
+    case SSE_END_EXPIRED:
+        retry = r->conf.retry > SSE_EXPIRED_RETRY_MS ? r->conf.retry : SSE_EXPIRED_RETRY_MS;
+        return retry + sse_streamend_random(retry / 2 + 1);
     default:
         return 0;
     }

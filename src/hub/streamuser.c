@@ -30,11 +30,15 @@ void sse_streamuser_join(sse_reactor_t *r, sse_stream_t *s, sse_node_t *user)
 }
 
 /* Grace after the last stream; longer where the server itself sent the client away for a while. */
-static void linger(sse_reactor_t *r, sse_node_t *user, bool server_ended)
+static void linger(sse_reactor_t *r, sse_node_t *user, const sse_stream_t *last)
 {
     user->offline_at = r->now + r->conf.presence_grace;
-    if (server_ended)
-        user->offline_at += (r->conf.retry * 3 / 2 + sse_streamend_crowd_ms(r) + 999) / 1000;
+    if (last->state == SSE_STREAM_ENDING && !sse_end_reason_final(last->end_reason)) {
+        uint32_t retry = r->conf.retry;
+        if (last->end_reason == SSE_END_EXPIRED && retry < SSE_EXPIRED_RETRY_MS)
+            retry = SSE_EXPIRED_RETRY_MS;
+        user->offline_at += (retry + retry / 2 + sse_streamend_crowd_ms(r) + 999) / 1000;
+    }
     if (r->n_lingering == r->cap_lingering) {
         r->cap_lingering = r->cap_lingering ? r->cap_lingering * 2 : 16;
         r->lingering = sse_realloc(r->lingering, r->cap_lingering * sizeof(sse_node_t *));
@@ -52,7 +56,7 @@ void sse_streamuser_leave(sse_reactor_t *r, sse_stream_t *s)
     user->n_streams--;
     s->user = NULL;
     if (!user->n_streams)
-        linger(r, user, s->state == SSE_STREAM_ENDING && !sse_end_reason_final(s->end_reason));
+        linger(r, user, s);
     tell_user(r, user, true);
 }
 

@@ -3,11 +3,13 @@
 
 import hashlib
 import json
+import re
 import time
+import urllib.parse
 
 import pytest
 from django_site import PASSWORD, DjangoSite
-from event_stream import EventStream
+from event_stream import EventStream, fetch
 from httpd_server import ADMIN
 from waiting import wait_until
 
@@ -54,6 +56,30 @@ def test_logout_ends_this_sessions_streams(site):
             assert status_of(site, first, **{"Last-Event-ID": last}) == 204
         site.shell("Events.publish('still', 1, users=[User.objects.get(username='bob')])")
         other.expect("still")
+
+
+def test_page_survives_its_own_password_change(site):
+    """Django gives the session a new key with the answer to the form; the stream's end leaves the browser time to get it, since coming
+    back with the old cookie would be its end: EventSource takes 403 for good."""
+    old = site.log_in("alice")
+    page = site.httpd.fetch("/admin/password_change/", headers={"Cookie": "sessionid=" + old}, timeout=30)
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
+    csrf = re.search(r"csrftoken=([^;]+)", page.head.get("set-cookie"))[1]
+    headers = {"Cookie": "sessionid=%s; csrftoken=%s" % (old, csrf), "Content-Type": "application/x-www-form-urlencoded"}
+    form = {"csrfmiddlewaretoken": token, "old_password": PASSWORD, "new_password1": PASSWORD + "2", "new_password2": PASSWORD + "2"}
+    with stream_of(site, old) as s:
+        answer = fetch(site.httpd.address, "POST", "/admin/password_change/", headers, urllib.parse.urlencode(form).encode(), timeout=30)
+        assert answer.status == 302, answer.text
+        new = next(re.match(r'sessionid="?([^";]+)', value)[1] for value in answer.head.all("set-cookie") if value.startswith("sessionid"))
+        reason, last = end_of(s)
+        assert reason == "expired" and ".end" not in last
+        assert s.parser.retry >= 5000
+    assert status_of(site, old, **{"Last-Event-ID": last}) == 403
+    site.shell("Events.publish('meanwhile', 1, users=[User.objects.get(username='alice')])")
+    with site.httpd.stream(headers={"Cookie": "sessionid=" + new, "Last-Event-ID": last}, timeout=20) as s:
+        assert json.loads(s.opened().data) == {"resumed": True}
+        s.expect("meanwhile")
+    site.shell("u = User.objects.get(username='alice'); u.set_password(%r); u.save()" % PASSWORD)
 
 
 def test_password_change_ends_the_users_streams(site):
