@@ -261,10 +261,10 @@ void sse_redisrealm_control(sse_redisrealm_t *realm, sse_str_t payload)
     sse_str_t rest = {payload.p + 1, payload.n - 1}, from, kind, name, reason, at;
     if (!sse_redistext_net(&rest, &from) || !sse_redistext_net(&rest, &kind) || kind.n != 1 ||
         !sse_redistext_net(&rest, &name) || !sse_redistext_net(&rest, &reason) ||
-        !sse_redistext_net(&rest, &at) || sse_str_eq(from, sse_str(realm->redis->hub)))
+        !sse_redistext_net(&rest, &at) || sse_str_eq(from, sse_str(realm->redis->hub)) ||
+        reason.n != 1 || *reason.p < '0' || *reason.p > '9')
         return;
     char text[24];
     snprintf(text, sizeof text, "%.*s", (int)(at.n < 20 ? at.n : 20), at.p);
-    up->disconnect(hub, realm->name, *kind.p, name, reason.n ? *reason.p - '0' : 0,
-                   strtoull(text, NULL, 10));
+    up->disconnect(hub, realm->name, *kind.p, name, *reason.p - '0', strtoull(text, NULL, 10));
 }
