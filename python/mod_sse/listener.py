@@ -28,10 +28,14 @@ PAUSE_FIRST, PAUSE_MAX = 0.5, 15.0
 
 
 class Listener:
-    """``report(user_id, online)`` is called after the signal, for a log on a terminal."""
+    """For a log on a terminal: ``report(user_id, online)`` is called after each signal, ``following(where)`` when a feed is open
+    and the hub knows what the database knows."""
 
-    def __init__(self, report: Optional[Callable[[str, bool], None]] = None) -> None:
+    def __init__(
+        self, report: Optional[Callable[[str, bool], None]] = None, following: Optional[Callable[[str], None]] = None
+    ) -> None:
         self.report = report
+        self.following = following
         self.online: Set[str] = set()
         self.stop = threading.Event()
         self.hub = ""
@@ -76,6 +80,8 @@ class Listener:
                 logger.info("a new hub was told %d subscribers and %d groups", done["subscribers"], done["groups"])
             self.hub = hub
             hub_changed.send_robust(sender=None)
+        if self.following is not None:
+            self.following(get_transport().describe())
 
     def take(self, now: Set[str]) -> None:
         for user in sorted(self.online - now):

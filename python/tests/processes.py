@@ -55,10 +55,15 @@ class Process:
 
     def wait_for(self, text, timeout=20):
         """The next line that holds `text`."""
+        before = []
         while True:
-            line = self.next(timeout)
+            try:
+                line = self.next(timeout)
+            except AssertionError as err:
+                raise AssertionError(f"no {text!r}: {err}, after {before}; exit status {self.process.poll()}") from None
             if text in line:
                 return line
+            before.append(line)
 
     def stop(self):
         """Asks it to end (SIGTERM); its exit status."""

@@ -153,6 +153,7 @@ def test_listen(live):
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: live.httpd.hub_pid() not in (None, pid), 20, "the hub is back")
         wait_until(live.healthy, 20, "the hub serves")
+        listener.wait_for("following ", timeout=60)
         with live.stream(client):
             listener.wait_for(f"{alice.pk} online")
         assert listener.stop() == 0
@@ -164,7 +165,8 @@ def test_listen_tells_a_new_hub_what_the_database_knows(live):
 
     Subscription.objects.create(user=alice, event="e")  # in "session" mode: the hub is not told
     with Process("sse_listen", SSE_SUBSCRIPTIONS="db", **live.settings(live.way)) as listener:
-        wait_until(lambda: alice.subscriptions() == ["e"], 20, "the subscription is known")
+        listener.wait_for("following ", timeout=60)
+        assert alice.subscriptions() == ["e"]
         assert listener.stop() == 0
 
 
@@ -183,7 +185,8 @@ def test_listen_waits_for_a_database_that_is_away(live, tmp_path):
     with Process("sse_listen", SSE_SUBSCRIPTIONS="db", **database(place), **live.settings(live.way)) as listener:
         listener.wait_for("the database is away: unable to open")
         ready.rename(place)
-        wait_until(lambda: Group(name="late").subscriptions() == ["from:rows"], 30, "the hub was told")
+        listener.wait_for("following ", timeout=60)
+        assert Group(name="late").subscriptions() == ["from:rows"]
         assert listener.stop() == 0
     Group(name="late").unsubscribe("from:rows")
 

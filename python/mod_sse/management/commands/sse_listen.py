@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="print nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        listener = Listener(None if options["quiet"] else self.report)
+        listener = Listener() if options["quiet"] else Listener(self.report, self.following)
 
         def stop(number: int, frame: Any) -> None:
             # A read that waits for the next line is left by an exception, not by a flag.
@@ -39,4 +39,8 @@ class Command(BaseCommand):
 
     def report(self, user: str, online: bool) -> None:
         self.stdout.write(f"{user} {'online' if online else 'offline'}")
+        self.stdout.flush()
+
+    def following(self, where: str) -> None:
+        self.stdout.write(f"following {where}")
         self.stdout.flush()
