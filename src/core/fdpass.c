@@ -85,9 +85,12 @@ static apr_status_t transfer(int sock, struct msghdr *msg, bool out, int timeout
     int64_t deadline = now_ms() + timeout_ms;
     apr_status_t rv;
 
-    for (;;) {
+    for (bool waited = out || timeout_ms <= 0;; waited = true) {
         ssize_t n;
 
+        /* Who is ready to wait for an answer has just asked: there is none yet. */
+        if (!waited && (rv = wait_for(sock, POLLIN, deadline)) != APR_SUCCESS)
+            return rv;
         msg->msg_controllen = control_len;
         n = out ? sendmsg(sock, msg, MSG_NOSIGNAL | MSG_DONTWAIT)
                 : recvmsg(sock, msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Datagrams taken from one channel before others get their turn. */
+/* New channels taken before others get their turn. */
 #define TURN_MAX 16
 #define CHANNELS_MAX 8192
 
@@ -173,20 +173,18 @@ static bool take_message(channel_t *c, sse_wire_in_t *in)
 static void on_channel(uv_poll_t *poll, int status, int events)
 {
     channel_t *c = poll->data;
+    sse_wire_in_t in;
     c->refs++;
-    for (int i = 0; i < TURN_MAX && c->fd >= 0; i++) {
-        sse_wire_in_t in;
-        apr_status_t rv = sse_wire_recv(c->fd, SSE_WIRE_REQUEST_MAX, 0, &in);
-        if (APR_STATUS_IS_TIMEUP(rv))
-            break;
-        if (rv != APR_SUCCESS || !take_message(c, &in)) {
-            if (rv != APR_SUCCESS && rv != APR_EOF && !APR_STATUS_IS_ECONNRESET(rv))
-                sse_log(SSE_LOG_WARNING,
-                        "SSE0203: a worker's channel was closed: it sent what is no message of "
-                        "version %d",
-                        SSE_WIRE_VERSION);
-            channel_close(c);
-        }
+    /* One: a worker waits for the answer before it says more, and the loop comes back for what
+     * there is. */
+    apr_status_t rv = sse_wire_recv(c->fd, SSE_WIRE_REQUEST_MAX, 0, &in);
+    if (!APR_STATUS_IS_TIMEUP(rv) && (rv != APR_SUCCESS || !take_message(c, &in))) {
+        if (rv != APR_SUCCESS && rv != APR_EOF && !APR_STATUS_IS_ECONNRESET(rv))
+            sse_log(SSE_LOG_WARNING,
+                    "SSE0203: a worker's channel was closed: it sent what is no message of "
+                    "version %d",
+                    SSE_WIRE_VERSION);
+        channel_close(c);
     }
     channel_unref(c);
 }

@@ -12,6 +12,8 @@
 /* Seconds that streams get for their last bytes when the hub stops. */
 #define STOP_LINGER 2
 #define SESSION_BUCKETS 256
+/* Milliseconds by which what can wait is told later, and together. */
+#define TELL_MS 5
 
 typedef struct order_message_t {
     sse_order_t order;
@@ -57,9 +59,39 @@ sse_notice_t *sse_reactor_notice(sse_reactor_t *r, sse_notice_type_t type,
     return n;
 }
 
+static void tell_all(sse_reactor_t *r)
+{
+    sse_letter_t *list = r->notices;
+    r->notices = NULL;
+    r->notices_tail = &r->notices;
+    while (list) {
+        sse_letter_t *next = list->next;
+        sse_mailbox_post(r->conf.notices, list);
+        list = next;
+    }
+}
+
+static void on_telling(uv_timer_t *timer)
+{
+    tell_all(timer->data);
+}
+
+/* Streams come and go by the thousand: the control loop is woken for many of them together. */
+static bool can_wait(const sse_reactor_t *r, const sse_notice_t *n)
+{
+    return (n->type == SSE_NOTICE_USER || n->type == SSE_NOTICE_CLOSED) && !r->stopping;
+}
+
 void sse_reactor_notice_post(sse_reactor_t *r, sse_notice_t *n)
 {
-    sse_mailbox_post(r->conf.notices, &n->letter);
+    bool first = !r->notices;
+    n->letter.next = NULL;
+    *r->notices_tail = &n->letter;
+    r->notices_tail = &n->letter.next;
+    if (!can_wait(r, n))
+        tell_all(r);
+    else if (first)
+        uv_timer_start(&r->telling, on_telling, TELL_MS, 0);
 }
 
 void sse_notice_free(sse_notice_t *n)
@@ -345,9 +377,11 @@ apr_status_t sse_reactor_create(const sse_reactor_conf_t *conf, sse_reactor_t **
     sse_buf_clear(&heartbeat);
     if (uv_loop_init(&r->loop) ||
         sse_mailbox_init(&r->orders, &r->loop, take_order, after_orders, r) ||
-        uv_timer_init(&r->loop, &r->second) || uv_poll_init(&r->loop, &r->sockets, r->epoll))
+        uv_timer_init(&r->loop, &r->second) || uv_timer_init(&r->loop, &r->telling) ||
+        uv_poll_init(&r->loop, &r->sockets, r->epoll))
         abort(); /* out of descriptors or memory before the first stream */
-    r->second.data = r->sockets.data = r;
+    r->notices_tail = &r->notices;
+    r->telling.data = r->second.data = r->sockets.data = r;
     r->started = uv_now(&r->loop);
     sse_wheel_init(&r->wheel, 0);
     uv_timer_start(&r->second, on_second, 1000, 1000);

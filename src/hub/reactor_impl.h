@@ -36,7 +36,9 @@ struct sse_reactor_t {
     bool stopping; /* streams are being ended */
     bool finished; /* the last one is gone, handles are closing */
     uint32_t stop_at;
-    sse_notice_t *cursors; /* of this turn, to be posted at its end */
+    sse_letter_t *notices, **notices_tail; /* that can wait a moment */
+    uv_timer_t telling;                    /* active while some do */
+    sse_notice_t *cursors;                 /* of this turn, to be posted at its end */
     sse_block_t *heartbeat;
     struct sse_tlssealer_t *sealer; /* NULL until a stream needs it */
     sse_reactor_stats_t stats;

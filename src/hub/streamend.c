@@ -15,11 +15,17 @@
 
 /* ---- small parts ---- */
 
+/* Spreads crowds, guards nothing: xorshift64*, seeded once a thread. */
 uint32_t sse_streamend_random(uint32_t n)
 {
-    uint32_t x;
-    sse_crypto_random(&x, sizeof x);
-    return n ? x % n : 0;
+    static _Thread_local uint64_t x;
+    while (!x)
+        sse_crypto_random(&x, sizeof x);
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    uint32_t out = (uint32_t)(x * 2685821657736338717u >> 32);
+    return n ? out % n : 0;
 }
 
 /* Milliseconds over which the streams of this hub should spread when they all come back: about a
