@@ -72,10 +72,12 @@ void sse_redisnode_unsubscribe_realm(sse_redisnode_t *node, sse_redisrealm_t *re
  * where the slot is now. */
 static void on_sharded(sse_redisnode_t *node, sse_redisrealm_t *realm, bool on)
 {
-    if (realm->node != node || !realm->channels)
+    if (realm->node != node)
         return;
     if (!on && realm->leaving_wide) {
         realm->leaving_wide--;
+    } else if (!realm->channels) {
+        return;
     } else if (!on && !realm->stray) {
         realm->stray = true;
         sse_redisrealm_doubt(realm);

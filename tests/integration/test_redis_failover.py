@@ -162,11 +162,16 @@ def move_slot(cluster, tag, between_keys):
 
 def test_a_slot_moves(make_httpd, cluster):
     """A hub that only listens is told by its server where its channels went."""
-    hosts = two_hosts(make_httpd, cluster.url)
+    hosts = two_hosts(make_httpd, cluster.url + "?lease=300")  # no script to renew a lease meanwhile
+    owner = cluster.master_of("north")
+    # A realm of which nothing was of interest for a while is no other than a new one.
+    stream_of(hosts[0], "north").close()
+    wait_until(lambda: not owner.say("PUBSUB", "SHARDCHANNELS", "*north*"), 20, "the hub has let go of the realm")
     stream = stream_of(hosts[0], "north")
     for i in range(10):
         publish(hosts[1], "north", i)
     assert read_ticks(stream, 9) == (list(range(10)), False)
+    wait_until(lambda: " 10 " in (owner.say("HGET", "sse:{north}:t", "ann") or ""), 20, "the cursor is saved: the hub has nothing more to say")
     move_slot(cluster, "north", lambda: None)
     for i in range(10, 30):
         publish(hosts[1], "north", i)
