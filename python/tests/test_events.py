@@ -6,6 +6,7 @@ import datetime
 import decimal
 import json
 import uuid
+from unittest import mock
 
 import django.dispatch
 from django.contrib.auth.models import Group, User
@@ -177,6 +178,12 @@ class Mixin(EventsTestMixin, TestCase):
             self.assertPublished("e", users=None)
         with self.assertRaises(AssertionError):
             self.assertNotPublished("b")
+        data = {"at": datetime.date(2026, 1, 2), "who": ("a", "b")}
+        Events.publish("later:changed", data)
+        data["who"] = None
+        self.assertPublished("later:changed", {"at": "2026-01-02", "who": ["a", "b"]})
+        self.assertPublished("e", {"n": mock.ANY})
+        self.assertNotPublished("e", {"m": mock.ANY})
         self.clear_published()
         self.assertNotPublished("b")
 
