@@ -430,6 +430,19 @@ static void other_ciphers_are_refused(void **unused)
     }
 }
 
+/* What is asked for by default then is a FIPS provider's. */
+static void nothing_is_handed_over_in_fips_mode(void **unused)
+{
+    pair_t p;
+    pair_open(&p, &suites[0], 0);
+    assert_null(sse_tls_keys_problem(p.server));
+    assert_int_equal(EVP_default_properties_enable_fips(NULL, 1), 1);
+    const char *problem = sse_tls_keys_problem(p.server);
+    assert_int_equal(EVP_default_properties_enable_fips(NULL, 0), 1);
+    assert_string_equal(problem, "OpenSSL is in FIPS mode");
+    pair_close(&p);
+}
+
 static void a_secret_is_needed(void **unused)
 {
     pair_t p;
@@ -459,6 +472,7 @@ int main(void)
         cmocka_unit_test(the_search_ends),
         cmocka_unit_test(what_is_no_such_record_is_not_found),
         cmocka_unit_test(other_ciphers_are_refused),
+        cmocka_unit_test(nothing_is_handed_over_in_fips_mode),
         cmocka_unit_test(a_secret_is_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
