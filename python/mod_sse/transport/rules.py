@@ -23,6 +23,18 @@ TITLES = {400: "Bad Request", 409: "Conflict", 413: "Content Too Large", 503: "S
 _between = re.compile(r"[\s,:]*")
 
 
+def _no_json(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _whole(text: str) -> Any:
+    """A number of seconds or, for what is no such number anyway, nothing that could be one."""
+    return int(text) if len(text) < 20 else float("inf")
+
+
+_decoder = json.JSONDecoder(parse_int=_whole, parse_constant=_no_json)
+
+
 class Item(NamedTuple):
     """One message as the broker takes it: ``data`` is the text to send, ``channels`` are ``kind:name``."""
 
@@ -63,7 +75,7 @@ def key_conflict(index: Optional[int]) -> Answer:
 
 def parts(text: str, start: int) -> Iterator[Tuple[Optional[str], Any, str]]:
     """The members of the object, or the elements of the array, at ``start``: name (None in an array), value, and the value's text."""
-    decode = json.JSONDecoder().raw_decode
+    decode = _decoder.raw_decode
     named = text[start] == "{"
     at = _between.match(text, start + 1).end()  # type: ignore[union-attr]
     while text[at] not in "]}":
@@ -83,7 +95,11 @@ def read(payload: bytes, everyone: bool, size_max: int) -> Tuple[bool, Union[Lis
     deep = too_deep(payload, DEPTH_MAX)
     if deep is not None:
         return False, problem(400, f"the body is not JSON: nested too deeply at byte {deep}")
-    text = payload.decode("utf-8")
+    try:
+        text = payload.decode("utf-8")
+        _decoder.decode(text)
+    except ValueError as err:
+        return False, problem(400, f"the body is not JSON: {err}")
     start = _between.match(text).end()  # type: ignore[union-attr]
     single = text[start] != "["
     texts = [text[start:]] if single else [source for _, _, source in parts(text, start)]
