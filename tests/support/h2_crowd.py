@@ -64,10 +64,13 @@ class Source:
         headers = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", self.crowd.target), ("accept", "text/event-stream")]
         if self.last_id:
             headers.append(("last-event-id", self.last_id))
-        self.h2.send_headers(self.h2.get_next_available_stream_id(), headers, end_stream=True)
         self.requests += 1
         self.parser = EventParser()
-        self._flush()
+        try:
+            self.h2.send_headers(self.h2.get_next_available_stream_id(), headers, end_stream=True)
+            self._flush()
+        except (h2.exceptions.ProtocolError, OSError):  # the server has just closed a connection that was idle
+            self._lost()
 
     def _flush(self):
         data = self.h2.data_to_send()
@@ -99,8 +102,10 @@ class Source:
                 happened = self.h2.receive_data(data)
                 for event in happened:
                     self._take(event)
-                if self.sock:
-                    self._flush()
+                self._flush()
+                # GOAWAY: a server sheds idle connections when it is busy, as browsers know.
+                if any(isinstance(event, h2.events.ConnectionTerminated) for event in happened):
+                    self._lost()
             except (h2.exceptions.ProtocolError, OSError):
                 self._lost()
 
