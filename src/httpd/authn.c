@@ -10,6 +10,7 @@
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
 #include "httpd/lookups.h"
+#include "httpd/prepared.h"
 #include "httpd/sections.h"
 
 #include <ap_mpm.h>
@@ -56,7 +57,8 @@ int sse_authn_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp
 void sse_authn_child_init(apr_pool_t *child_pool, server_rec *s)
 {
     memset(&child, 0, sizeof(child));
-    child.pool = child_pool;
+    /* Of its own: the MPM's threads take memory from the child's. */
+    apr_pool_create(&child.pool, child_pool);
     apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child_pool);
     apr_thread_cond_create(&child.opened, child_pool);
     sse_lookups_child_init(child_pool);
@@ -126,64 +128,21 @@ typedef struct loan_t {
     sse_session_db_t db;
 } loan_t;
 
-/* Under a name of its own each time: the server may still have, or have lost, what this connection
- * prepared before. */
-static bool prepare_statement(loan_t *loan, const sse_statement_t *statement)
-{
-    static unsigned counter;
-    static apr_time_t last_complaint;
-    ap_dbd_t *dbd = loan->dbd;
-    apr_pool_t *pool;
-    apr_dbd_prepared_t *prepared = NULL;
-    apr_pool_create(&pool, dbd->pool);
-    const char *name = apr_psprintf(pool, "%s_%u", statement->label,
-                                    __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
-    int rc = apr_dbd_prepare(dbd->driver, pool, dbd->handle, statement->sql, name, &prepared);
-    if (!rc) {
-        apr_hash_set(dbd->prepared, apr_pstrdup(pool, statement->label), APR_HASH_KEY_STRING,
-                     prepared);
-        return true;
-    }
-    if (sse_logsink_due(&last_complaint))
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, loan->r,
-                      "SSE0121: the database refuses the query of users or sessions: %s",
-                      apr_dbd_error(dbd->driver, dbd->handle, rc));
-    apr_pool_destroy(pool);
-    return false;
-}
-
-static bool statements_of(const loan_t *loan, const sse_statement_t **out, size_t *out_n)
-{
-    return sse_session_statements(&loan->source->conf, apr_dbd_name(loan->dbd->driver),
-                                  loan->r->pool, out, out_n) == APR_SUCCESS;
-}
-
-/* Prepares what this connection has not prepared yet. Here and not by ap_dbd_prepare: mod_dbd would
- * give up every connection, other modules' too, while one of our tables does not exist yet. */
 static bool prepare_statements(loan_t *loan)
 {
+    static apr_time_t last_complaint;
     const sse_statement_t *statements;
+    const char *error;
     size_t n;
-    if (!statements_of(loan, &statements, &n))
+    if (sse_session_statements(&loan->source->conf, apr_dbd_name(loan->dbd->driver), loan->r->pool,
+                               &statements, &n) != APR_SUCCESS)
         return false;
-    for (size_t i = 0; i < n; i++) {
-        if (apr_hash_get(loan->dbd->prepared, statements[i].label, APR_HASH_KEY_STRING))
-            loan->reused = true;
-        else if (!prepare_statement(loan, &statements[i]))
-            return false;
-    }
-    return true;
-}
-
-/* After an error: a connection that its driver made anew knows nothing of what was prepared. */
-static void forget_statements(loan_t *loan)
-{
-    const sse_statement_t *statements;
-    size_t n;
-    if (!statements_of(loan, &statements, &n))
-        return;
-    for (size_t i = 0; i < n; i++)
-        apr_hash_set(loan->dbd->prepared, statements[i].label, APR_HASH_KEY_STRING, NULL);
+    if (sse_prepared_ensure(loan->dbd, statements, n, &loan->reused, &error))
+        return true;
+    if (sse_logsink_due(&last_complaint))
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, loan->r,
+                      "SSE0121: the database refuses the query of users or sessions: %s", error);
+    return false;
 }
 
 /* One thread at a time asks mod_dbd, whose pool is locked while it makes a connection: the others
@@ -266,9 +225,9 @@ static apr_status_t ask_hub(void *baton, const unsigned char session[SSE_SESSION
         rv = APR_EGENERAL;
     } else {
         const sse_json_t *root = sse_json_root(doc);
-        sse_str_t user = sse_json_string(sse_json_get(root, "user"));
-        sse_json_int64(sse_json_get(root, "expires"), &expires);
-        if (user.n) {
+        const sse_json_t *name = sse_json_get(root, "user"), *end = sse_json_get(root, "expires");
+        sse_str_t user = name ? sse_json_string(name) : SSE_STR_NONE;
+        if (user.n && end && sse_json_int64(end, &expires)) {
             *out_user = apr_pstrmemdup(pool, user.p, user.n);
             *out_expires = expires;
         } else {
@@ -295,14 +254,17 @@ static bool look_up(request_rec *r, source_t *source, const char *cookies, sse_c
     sse_session_resolve(&source->conf, &req, r->pool, &out->identity);
     if (!loan.dbd)
         return false;
-    bool closed = sse_lookups_unwatch(loan.watch);
     bool failed = out->identity.who == SSE_WHO_UNAVAILABLE;
-    if (failed || closed)
-        forget_statements(&loan);
-    if (closed)
+    bool again = failed && loan.reused && sse_prepared_drop(loan.dbd);
+    bool closed = sse_lookups_unwatch(loan.watch);
+    if (closed) {
+        sse_prepared_lost(loan.dbd);
         note_away(source);
+    } else if (!failed) {
+        sse_prepared_proven(loan.dbd);
+    }
     dbd_close(r->server, loan.dbd);
-    return failed && loan.reused && !closed;
+    return again && !closed;
 }
 
 static void resolve(request_rec *r, source_t *source, const char *cookies, sse_caller_t *out)
