@@ -118,7 +118,7 @@ class Pending:
         self.messages = messages
 
     def __call__(self) -> None:
-        # The transaction is done and the response on its way: an outage here must not look like a failed commit.
+        # The data is committed: SSE_FAIL_SILENTLY keeps an outage from looking as if it were not.
         send_or_lose(self.messages)
 
 
