@@ -26,16 +26,17 @@ static void take_records(sse_hub_t *hub, sse_attach_t *a, sse_record_t *record,
 
 static void take_group(sse_hub_t *hub, sse_attach_t *a, sse_record_t *group)
 {
-    sse_record_t *groups[SSE_USER_GROUPS_MAX];
     size_t n = a->record->n_memberships;
+    sse_record_t **groups = sse_calloc(n + 1, sizeof *groups);
     bool member = false;
-    for (size_t i = 0; i < n && n <= SSE_USER_GROUPS_MAX; i++) {
+    for (size_t i = 0; i < n; i++) {
         bool same = !strcmp(a->record->memberships[i].group, group->name);
         groups[i] = same ? group : a->groups[i];
         member = member || same;
     }
     if (member)
         take_records(hub, a, a->record, groups);
+    free(groups);
 }
 
 void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *const *groups)

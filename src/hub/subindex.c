@@ -110,7 +110,7 @@ static void reserve_edges(sse_source_t *source, size_t n)
     if (n <= source->cap_edges)
         return;
     source->edges = sse_realloc(source->edges, n * sizeof *source->edges);
-    source->cap_edges = (uint16_t)n;
+    source->cap_edges = (uint32_t)n & 0x7fffffff;
 }
 
 static void add_edge(sse_source_t *source, sse_node_t *target, uint64_t start)
@@ -217,13 +217,19 @@ static void apply(sse_subindex_t *ix, sse_node_t *node, const sse_record_t *reco
     for (uint32_t i = node->source.n_edges; i-- > 0;)
         if (!wanted(record, node->source.edges[i].target))
             remove_edge(ix, &node->source, i);
+    bool fresh = !node->source.n_edges;
     reserve_edges(&node->source, record->n_subs + record->n_memberships);
     for (size_t i = 0; i < record->n_subs; i++)
         put_edge(node, (sse_channel_t){SSE_CHANNEL_EVENT, sse_str(record->subs[i].event)},
                  sub_start(record, i));
-    for (size_t i = 0; i < record->n_memberships; i++)
-        put_edge(node, (sse_channel_t){SSE_CHANNEL_GROUP, sse_str(record->memberships[i].group)},
-                 record->memberships[i].start);
+    for (size_t i = 0; i < record->n_memberships; i++) {
+        sse_channel_t group = {SSE_CHANNEL_GROUP, sse_str(record->memberships[i].group)};
+        if (fresh) /* each group stands in the record once */
+            add_edge(&node->source, sse_subindex_get(node->realm, group),
+                     record->memberships[i].start);
+        else
+            put_edge(node, group, record->memberships[i].start);
+    }
 }
 
 void sse_subindex_apply_user(sse_subindex_t *ix, sse_node_t *user, const sse_record_t *record,

@@ -36,8 +36,8 @@ typedef enum sse_source_kind_t { SSE_SOURCE_NODE, SSE_SOURCE_STREAM } sse_source
 
 /* First member of nodes and of streams. */
 struct sse_source_t {
-    uint16_t kind; /* sse_source_kind_t */
-    uint16_t cap_edges;
+    uint32_t kind : 1; /* sse_source_kind_t */
+    uint32_t cap_edges : 31;
     uint32_t n_edges;
     sse_edge_t *edges;
 };

@@ -3,11 +3,15 @@
  * what happens to a session or to positions in between must show in the answer. */
 #include "cmocka_all.h"
 #include "core/buf.h"
+#include "hub/admission_impl.h"
 #include "hub/fanout.h"
 #include "hub/hub.h"
 #include <stdlib.h>
 
 #define EPOCH 0x1111
+#define MANY_GROUPS (SSE_USER_GROUPS_MAX + 100)
+
+static size_t memberships; /* of the user */
 
 /* What the driver was asked and has not answered. */
 static struct {
@@ -20,8 +24,17 @@ static void fake_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const
                          size_t n_groups, sse_str_t session, uint64_t session_expires,
                          sse_connected_fn cb, void *baton)
 {
-    sse_record_t *record = user.n ? sse_record_create(SSE_CHANNEL_USER, realm, user, 0, 0) : NULL;
-    cb(baton, APR_SUCCESS, record, NULL, (sse_pos_t){EPOCH, 100});
+    static sse_record_t *records[MANY_GROUPS];
+    sse_record_t *record = sse_record_create(SSE_CHANNEL_USER, realm, user, 0, memberships);
+    for (size_t i = 0; i < memberships; i++) {
+        char name[16];
+        size_t n = (size_t)snprintf(name, sizeof name, "g%zu", i);
+        record->memberships[i].group = sse_strndup(name, n);
+        records[i] = sse_record_create(SSE_CHANNEL_GROUP, realm, (sse_str_t){name, n}, 0, 0);
+    }
+    cb(baton, APR_SUCCESS, record, records, (sse_pos_t){EPOCH, 100});
+    for (size_t i = 0; i < memberships; i++)
+        sse_record_unref(records[i]);
     sse_record_unref(record);
 }
 
@@ -198,6 +211,29 @@ static void waiting_ones_are_left_to_the_broker(void **state)
     stop(&f);
 }
 
+/* A reserved stream sees a change of any of its user's groups, also where they are more than a
+ * session may bring (PUT /groups makes as many as it likes). */
+static void a_change_of_a_late_group_is_seen(void **state)
+{
+    fixture_t f;
+    start(&f);
+    memberships = MANY_GROUPS;
+    reserve(&f, 0, sse_revocations_clock());
+    memberships = 0;
+    assert_int_equal(f.verdict, SSE_RESERVED_OK);
+    sse_record_t *group =
+        sse_record_create(SSE_CHANNEL_GROUP, SSE_STR("r"), SSE_STR("g1123"), 1, 0);
+    group->subs[0].event = sse_strndup("new", 3);
+    sse_admission_changed(&f.hub, group, NULL);
+    sse_record_unref(group);
+    const sse_attach_t *a = f.hub.admission.tickets->attach;
+    assert_int_equal(a->groups[1123]->n_subs, 1);
+    assert_int_equal(a->groups[1122]->n_subs, 0);
+    assert_false(a->current);
+    sse_admission_release(&f.hub, f.ticket);
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +241,7 @@ int main(void)
         cmocka_unit_test(a_poll_sees_a_revocation),
         cmocka_unit_test(a_poll_sees_a_reset),
         cmocka_unit_test(waiting_ones_are_left_to_the_broker),
+        cmocka_unit_test(a_change_of_a_late_group_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,8 +271,46 @@ static void test_random(void **state)
     free(w);
 }
 
+/* More than a count of 16 bits holds: nothing bounds the groups that an administrator makes. */
+static void test_very_many_groups(void **state)
+{
+    const size_t n = 66000;
+    sse_subindex_t index = {0};
+    sse_node_realm_t *realm = sse_subindex_realm_ref(&index, SSE_STR("r"));
+    sse_record_t *record = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("u"), 0, n);
+    sse_record_t *empty = sse_record_create(SSE_CHANNEL_GROUP, SSE_STR("r"), SSE_STR("g"), 0, 0);
+    sse_record_t *none = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("u"), 0, 0);
+    sse_record_t **groups = sse_calloc(n, sizeof *groups);
+    sse_channel_t last = {SSE_CHANNEL_GROUP, SSE_STR("65999")};
+    sse_range_t *ranges;
+    size_t n_ranges;
+    for (size_t i = 0; i < n; i++) {
+        char text[16];
+        record->memberships[i].group =
+            sse_strndup(text, (size_t)snprintf(text, sizeof text, "%zu", i));
+        groups[i] = empty;
+    }
+    sse_node_t *user = sse_subindex_get(realm, (sse_channel_t){SSE_CHANNEL_USER, SSE_STR("u")});
+    sse_subindex_apply_user(&index, user, record, groups);
+    assert_int_equal(user->source.n_edges, n);
+    assert_int_equal(sse_subindex_find(realm, last)->n_members, 1);
+    sse_source_t stream = {.kind = SSE_SOURCE_STREAM};
+    sse_subindex_ranges(&stream, user, 0, &ranges, &n_ranges);
+    assert_int_equal(n_ranges, n + 2);
+    free(ranges);
+    sse_subindex_apply_user(&index, user, none, NULL);
+    assert_null(sse_subindex_find(realm, last));
+    sse_subindex_user_free(&index, user);
+    sse_subindex_realm_unref(&index, realm);
+    sse_record_unref(record);
+    sse_record_unref(empty);
+    sse_record_unref(none);
+    free(groups);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random),
+                                       cmocka_unit_test(test_very_many_groups)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
