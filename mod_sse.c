@@ -6,6 +6,7 @@
 #include "httpd/directives.h"
 #include "httpd/handler_admin.h"
 #include "httpd/handler_stream.h"
+#include "httpd/handoff.h"
 #include "httpd/hublink.h"
 #include "httpd/logsink.h"
 #include "httpd/lookups.h"
@@ -36,6 +37,7 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_stream, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(sse_handler_admin, NULL, NULL, APR_HOOK_MIDDLE);
+    sse_handoff_register_hooks();
     sse_relay_register_hooks();
     sse_tls_register_hooks();
 }

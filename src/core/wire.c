@@ -81,7 +81,8 @@ static const field_t reserved_fields[] = {
     END,
 };
 static const field_t attach_fields[] = {U64(attach.ticket), U32(attach.carriage),
-                                        STR(attach.tls, SSE_TLSSTATE_LEN), END};
+                                        STR(attach.tls, SSE_TLSSTATE_LEN),
+                                        STR(attach.head, SSE_WIRE_HEAD_MAX), END};
 static const field_t release_fields[] = {U64(release.ticket), END};
 static const field_t admin_fields[] = {
     STR(admin.realm, SSE_REALM_MAX),     STR(admin.method, UINT32_MAX),
@@ -303,7 +304,8 @@ static void get_fields(reader_t *r, sse_wire_msg_t *msg)
 static bool attach_is_whole(const sse_wire_attach_t *a)
 {
     size_t want = a->carriage == SSE_CARRIED_TLS ? SSE_TLSSTATE_LEN : 0;
-    return a->carriage < SSE_CARRIAGES && a->tls.n == want;
+    return a->carriage < SSE_CARRIAGES && a->tls.n == want &&
+           (a->head.n == 0 || a->carriage == SSE_CARRIED_CLEAR);
 }
 
 apr_status_t sse_wire_decode(sse_str_t data, sse_wire_msg_t *out_msg)

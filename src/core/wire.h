@@ -22,7 +22,10 @@
 #include "core/buf.h"
 #include "core/tlsstate.h"
 
-#define SSE_WIRE_VERSION 3
+#define SSE_WIRE_VERSION 4
+
+/* Bytes of a response head that the hub writes. */
+#define SSE_WIRE_HEAD_MAX 4096
 /* The largest request that a worker may send: a batch, its path and headers; or 1024 groups. */
 #define SSE_WIRE_REQUEST_MAX (SSE_BATCH_BYTES_MAX + 1024 * 1024)
 
@@ -97,7 +100,9 @@ typedef struct sse_wire_attach_t {
     uint64_t ticket;
     uint32_t carriage; /* sse_carriage_t */
     sse_str_t tls;     /* CARRIED_TLS: a packed sse_tlsstate_t; else empty */
-} sse_wire_attach_t;   /* with exactly one descriptor: where the hub is to write */
+    sse_str_t head;  /* the response head, when the worker has not written it: it goes out with the
+                        stream's first bytes */
+} sse_wire_attach_t; /* with exactly one descriptor: where the hub is to write */
 
 typedef struct sse_wire_release_t {
     uint64_t ticket;

@@ -150,6 +150,78 @@ static int give_up(request_rec *r, sse_answer_t *answer, uint64_t ticket, apr_st
     return rc;
 }
 
+/* ---- the head, kept back ---- */
+
+/* A head that httpd's filters made and that the hub is to write with the stream's first bytes: one
+ * segment and one wake-up of the client instead of two. */
+typedef struct head_t {
+    ap_filter_t *filter;
+    size_t n;
+    bool passing; /* it is too large: it goes out here */
+    char bytes[SSE_WIRE_HEAD_MAX];
+} head_t;
+
+static ap_filter_rec_t *head_filter;
+static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) * count_bytes_out;
+
+static apr_status_t take_head(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    head_t *head = f->ctx;
+    apr_off_t more = 0;
+    apr_status_t rv = head->passing ? APR_SUCCESS : apr_brigade_length(bb, 1, &more);
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (!head->passing && head->n + (apr_size_t)more <= sizeof(head->bytes)) {
+        apr_size_t n = sizeof(head->bytes) - head->n;
+        rv = apr_brigade_flatten(bb, head->bytes + head->n, &n);
+        head->n += n;
+        apr_brigade_cleanup(bb);
+        return rv;
+    }
+    head->passing = true;
+    if (head->n)
+        APR_BRIGADE_INSERT_HEAD(
+            bb, apr_bucket_pool_create(head->bytes, head->n, f->r->pool, f->c->bucket_alloc));
+    head->n = 0;
+    return ap_pass_brigade(f->next, bb);
+}
+
+static void retrieve(void)
+{
+    count_bytes_out = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_out);
+}
+
+void sse_handoff_register_hooks(void)
+{
+    /* Behind what makes the head, before the connection's filters. */
+    head_filter = ap_register_output_filter("SSE_HEAD", take_head, NULL, AP_FTYPE_TRANSCODE);
+    ap_hook_optional_fn_retrieve(retrieve, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+/* NULL where httpd itself must write: something of an earlier response may wait before it. */
+static head_t *keep_head(request_rec *r, sse_carriage_t carriage)
+{
+    if (carriage != SSE_CARRIED_CLEAR || r->connection->data_in_output_filters)
+        return NULL;
+    head_t *head = apr_palloc(r->pool, sizeof(*head));
+    head->n = 0;
+    head->passing = false;
+    head->filter = ap_add_output_filter_handle(head_filter, head, r, r->connection);
+    return head;
+}
+
+/* The hub does not write it after all. */
+static void send_head(request_rec *r, head_t *head)
+{
+    conn_rec *c = r->connection;
+    if (!head || !head->n)
+        return;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    apr_brigade_write(bb, NULL, NULL, head->bytes, head->n);
+    head->n = 0;
+    ap_pass_brigade(c->output_filters, bb);
+}
+
 static bool write_head(request_rec *r)
 {
     conn_rec *c = r->connection;
@@ -160,7 +232,7 @@ static bool write_head(request_rec *r)
 /* False when the TLS connection turned out not to be one that can be given away: nothing has been
  * sent to the hub then. */
 static bool give_socket(request_rec *r, sse_answer_t *answer, uint64_t ticket, sse_tls_hand_t *hand,
-                        int *out_rc)
+                        head_t *head, int *out_rc)
 {
     conn_rec *c = r->connection;
     int client;
@@ -179,13 +251,18 @@ static bool give_socket(request_rec *r, sse_answer_t *answer, uint64_t ticket, s
     }
     if (rv != APR_SUCCESS)
         return false;
+    if (head)
+        attach.head = (sse_str_t){head->bytes, head->n};
     rv = sse_hublink_attach(answer, &attach, client);
     if (hand)
         sse_crypto_wipe(packed, sizeof(packed));
     if (rv != APR_SUCCESS) {
+        send_head(r, head);
         *out_rc = give_up(r, answer, ticket, rv);
         return true;
     }
+    if (attach.head.n && count_bytes_out) /* for the access log: nobody else counts them */
+        count_bytes_out(c, (apr_off_t)attach.head.n);
     /* From here on the socket is the hub's: httpd must not write to it nor shut it down, whatever
      * happens. */
     if (hand)
@@ -228,14 +305,19 @@ int sse_handoff_stream(request_rec *r, sse_answer_t *answer, uint64_t ticket,
     int rc = OK;
     sse_handoff_set_head(r);
     sse_tls_hand_t *hand = carriage == SSE_CARRIED_TLS ? sse_tls_begin(r) : NULL;
-    if (!write_head(r)) {
+    head_t *head = keep_head(r, carriage);
+    bool written = write_head(r);
+    if (head)
+        ap_remove_output_filter(head->filter);
+    if (!written) {
         sse_hublink_release(answer, ticket);
         r->connection->aborted = 1;
         return OK;
     }
     if (carriage == SSE_CARRIED_CLEAR || carriage == SSE_CARRIED_TLS) {
-        if (give_socket(r, answer, ticket, hand, &rc))
+        if (give_socket(r, answer, ticket, hand, head, &rc))
             return rc;
+        send_head(r, head);
         carriage = second_best();
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "no hand-off of this connection: its next record cannot be told");

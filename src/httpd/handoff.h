@@ -12,6 +12,8 @@
  * between httpd's filters and the network changes bytes but TLS that can be handed over, a relay
  * where a connection can be suspended, else a thread. Looks at the client's input once; to be
  * called once a request. */
+void sse_handoff_register_hooks(void);
+
 sse_carriage_t sse_handoff_choose(request_rec *r);
 
 /* Sets the head of an event stream and that the connection ends with it. */

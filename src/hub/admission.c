@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Milliseconds between RESERVE and ATTACH; a worker writes the head in between. */
@@ -417,10 +418,18 @@ static void settle_carriage(sse_hub_t *hub, sse_attach_t *a, const sse_wire_atta
     }
 }
 
+/* The stream will not be: an answer without a head would be taken for a broken server. */
+static void write_head(int fd, sse_str_t head)
+{
+    if (head.n && send(fd, head.p, head.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        sse_log(SSE_LOG_DEBUG, "a client left before the head of its stream");
+}
+
 void sse_admission_attach(sse_hub_t *hub, const sse_wire_attach_t *attach, int fd)
 {
     sse_ticket_t *t = ticket_take(hub, attach->ticket);
     if (!t) {
+        write_head(fd, attach->head);
         close(fd);
         return;
     }
@@ -432,8 +441,13 @@ void sse_admission_attach(sse_hub_t *hub, const sse_wire_attach_t *attach, int f
         sse_log(SSE_LOG_ERR,
                 "SSE0600: a worker sent a TLS state that is none; the stream is ended");
     if (hub->state != SSE_HUB_RUNNING || unsealed) {
+        write_head(fd, attach->head);
         ticket_drop(t);
         return;
+    }
+    if (attach->head.n) {
+        a->head = sse_strndup(attach->head.p, attach->head.n);
+        a->head_len = attach->head.n;
     }
     t->attach = NULL;
     free(t);

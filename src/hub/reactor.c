@@ -154,6 +154,7 @@ void sse_attach_free(sse_attach_t *a)
         free(a->events[i]);
     free(a->groups);
     free(a->events);
+    free(a->head);
     free(a->realm);
     free(a->user);
     free(a);

@@ -47,7 +47,9 @@ typedef struct sse_attach_t {
     bool parked;                 /* holds a worker's thread */
     uint8_t carriage;            /* sse_carriage_t */
     struct sse_tlsrecord_t *tls; /* for CARRIED_TLS */
-    char *realm, *user;          /* user NULL: anonymous */
+    char *head;                  /* of the response, to be written first; NULL: it is out */
+    size_t head_len;
+    char *realm, *user; /* user NULL: anonymous */
     bool has_session;
     unsigned char session[SSE_SESSION_HASH_LEN];
     uint64_t session_expires; /* UNIX seconds, 0 = unknown */

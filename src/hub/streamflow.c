@@ -163,6 +163,8 @@ void sse_streamflow_attach(sse_reactor_t *r, sse_attach_t *a)
             names[i] = sse_str(a->events[i]);
         sse_subindex_stream_events(&s->source, s->realm, names, n);
     }
+    if (a->head)
+        sse_streamio_block(r, s, (sse_str_t){a->head, a->head_len}, (sse_pos_t){0, 0});
     set_ends(r, s, a->session_expires);
     if (a->end >= 0) {
         sse_streamend_begin(r, s, (sse_end_reason_t)a->end);

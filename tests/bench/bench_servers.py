@@ -224,9 +224,10 @@ class ModSse(Server):
 
     def start(self):
         self.configure()
-        # nginx writes no access log here either.
+        # nginx writes no access log and keeps no extended status here either, nor does Django's httpd.
         conf = self.httpd.conf.read_text().splitlines()
-        self.httpd.conf.write_text("\n".join(line for line in conf if not line.startswith(("LogFormat ", "CustomLog "))) + "\n")
+        text = "\n".join(line for line in conf if not line.startswith(("LogFormat ", "CustomLog "))) + "\n"
+        self.httpd.conf.write_text(text.replace("ExtendedStatus On\n", "ExtendedStatus Off\n"))
         self.httpd.start()
         wait_until(self.httpd.hub_pid, 10, "the hub runs")
         self._warm()

@@ -135,9 +135,10 @@ def bad_datagrams():
     yield encode(RESERVE, 1, ("u32", 0), "default", "u", "short session", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
     yield encode(RESERVE, 1, ("u32", 0), "default", "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0xFFFFFFFF), ("u32", 0))
     yield encode(RESERVE, 1, ("u32", 0), "r" * 1000, "u", "", ("u64", 0), ("u64", 0), "", "", ("u32", 0), ("u32", 0))
-    yield encode(ATTACH, 1, ("u64", 1), ("u32", 0), "")  # without a descriptor
-    yield encode(ATTACH, 1, ("u64", 1), ("u32", 1), "")  # to be sealed, with nothing to seal with
-    yield encode(ATTACH, 1, ("u64", 1), ("u32", 9), "")  # carried in a way that is none
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 0), "", "")  # without a descriptor
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 1), "", "")  # to be sealed, with nothing to seal with
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 9), "", "")  # carried
+    yield encode(ATTACH, 1, ("u64", 1), ("u32", 3), "", "HTTP/1.1 200 OK")  # a head that is not for a socket of httpd's in a way that is none
     yield encode(HELLO, 1, ("u32", 1))
     for _ in range(30):
         broken = bytearray(good)
@@ -188,6 +189,32 @@ def test_unknown_tickets(make_hub):
     other.release(987654321)
     alive(hub)
     assert streams(hub.channel()) == 0
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+def test_the_head_goes_out_with_the_first_bytes(make_hub):
+    hub = make_hub()
+    channel = hub.channel()
+    for reservation in ({"user": "u"}, {"user": "u", "last_id": "unknown"}):  # at the present, and after a look into history
+        reserved = channel.reserve(**reservation)
+        near, far = socket.socketpair()
+        near.settimeout(10)
+        channel.attach(reserved.ticket, far, head=HEAD)
+        far.close()
+        text = read_until(near, b"stream-open")
+        assert text.startswith(HEAD + b"retry: ")
+
+
+def test_a_stream_that_will_not_be_has_its_head(make_hub):
+    channel = make_hub().channel()
+    near, far = socket.socketpair()
+    near.settimeout(10)
+    channel.attach(123456789, far, head=HEAD)
+    far.close()
+    assert near.recv(4096) == HEAD
+    assert near.recv(1) == b""
 
 
 def test_a_ticket_is_used_once(make_hub):

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-VERSION = 3
+VERSION = 4
 HELLO, RESERVE, RESERVED, ATTACH, RELEASE, ADMIN, ADMIN_REPLY = range(1, 8)
 OK, STALE, REFUSED, BUSY, UNAVAILABLE, POLL = range(6)
 GROUPS_KNOWN, ID_IN_QUERY, RESUME_USER, POLLED, PARKS = 1, 2, 4, 8, 16
@@ -114,9 +114,9 @@ class Channel:
         )  # fmt: skip
         return Reserved(reader.number("<I"), reader.number("<Q"), reader.number("<I"), reader.text())
 
-    def attach(self, ticket, client, carriage=CLEAR, tls=b""):
+    def attach(self, ticket, client, carriage=CLEAR, tls=b"", head=b""):
         self._number += 1
-        _send(self.sock, encode(ATTACH, self._number, ("u64", ticket), ("u32", carriage), tls), [client.fileno()])
+        _send(self.sock, encode(ATTACH, self._number, ("u64", ticket), ("u32", carriage), tls, head), [client.fileno()])
 
     def release(self, ticket):
         self._number += 1

@@ -76,7 +76,10 @@ static void small_messages_make_the_round_trip(void **state)
          .u.reserved = {SSE_RESERVED_POLL, 99, 30, SSE_STR("retry: 1\n\n")}},
         {.type = SSE_WIRE_ATTACH,
          .id = 3,
-         .u.attach = {0x8000000000000001, SSE_CARRIED_PARKED, SSE_STR_NONE}},
+         .u.attach = {0x8000000000000001, SSE_CARRIED_PARKED, SSE_STR_NONE, SSE_STR_NONE}},
+        {.type = SSE_WIRE_ATTACH,
+         .id = 3,
+         .u.attach = {4, SSE_CARRIED_CLEAR, SSE_STR_NONE, SSE_STR("HTTP/1.1 200 OK\r\n\r\n")}},
         {.type = SSE_WIRE_RELEASE, .id = 4, .u.release = {2}},
         {.type = SSE_WIRE_ADMIN,
          .id = 5,
@@ -110,7 +113,7 @@ static void bytes_are_as_documented(void **state)
 
     sse_wire_encode(&b, &msg);
     assert_int_equal(b.n, 12);
-    assert_memory_equal(b.p, "\x03\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
+    assert_memory_equal(b.p, "\x04\x00\x01\x00\x04\x03\x02\x01\x0d\x0c\x0b\x0a", 12);
     sse_buf_clear(&b);
 }
 
@@ -124,7 +127,8 @@ static const sse_tlsstate_t tls_state = {.version = SSE_TLS_1_2,
 static void a_tls_state_travels_with_the_stream_it_seals(void **state)
 {
     unsigned char packed[SSE_TLSSTATE_LEN];
-    sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH, .u.attach = {5, SSE_CARRIED_TLS, SSE_STR_NONE}};
+    sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH,
+                         .u.attach = {.ticket = 5, .carriage = SSE_CARRIED_TLS}};
     sse_wire_msg_t out;
     sse_tlsstate_t read;
     sse_buf_t b = {0};
@@ -145,9 +149,9 @@ static void a_tls_state_travels_with_the_stream_it_seals(void **state)
     sse_buf_clear(&b);
 }
 
-static bool attaches(uint32_t carriage, sse_str_t tls)
+static bool attaches_with(uint32_t carriage, sse_str_t tls, sse_str_t head)
 {
-    const sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH, .u.attach = {5, carriage, tls}};
+    const sse_wire_msg_t in = {.type = SSE_WIRE_ATTACH, .u.attach = {5, carriage, tls, head}};
     sse_wire_msg_t out;
     sse_buf_t b = {0};
 
@@ -157,6 +161,11 @@ static bool attaches(uint32_t carriage, sse_str_t tls)
         sse_wire_msg_clear(&out);
     sse_buf_clear(&b);
     return rv == APR_SUCCESS;
+}
+
+static bool attaches(uint32_t carriage, sse_str_t tls)
+{
+    return attaches_with(carriage, tls, SSE_STR_NONE);
 }
 
 static void a_stream_is_sealed_only_with_a_state(void **state)
@@ -170,6 +179,11 @@ static void a_stream_is_sealed_only_with_a_state(void **state)
     assert_false(attaches(SSE_CARRIED_TLS, (sse_str_t){whole, sizeof(whole) - 1}));
     assert_false(attaches(SSE_CARRIED_RELAY, (sse_str_t){whole, sizeof(whole)}));
     assert_false(attaches(SSE_CARRIAGES, SSE_STR_NONE));
+    /* Only on the client's own socket the hub writes the head. */
+    assert_true(attaches_with(SSE_CARRIED_CLEAR, SSE_STR_NONE, SSE_STR("HTTP/1.1 200 OK")));
+    assert_false(attaches_with(SSE_CARRIED_RELAY, SSE_STR_NONE, SSE_STR("HTTP/1.1 200 OK")));
+    assert_false(attaches_with(SSE_CARRIED_TLS, (sse_str_t){whole, sizeof(whole)},
+                               SSE_STR("HTTP/1.1 200 OK")));
 }
 
 static bool unpacks(sse_tlsstate_t state)
