@@ -147,34 +147,56 @@ apr_status_t sse_disk_tell(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
 
 /* ---- subscriptions ---- */
 
-apr_status_t sse_disk_subscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
+/* SQLite's status; *out_count: the owner's subscriptions of both kinds. */
+static int count_subs(sse_disk_t *s, const sse_job_t *job, int64_t *out_count)
 {
     int rc;
-    int64_t kind = (int64_t)job->owner.kind, count = 0, expires = 0;
-    sqlite3_stmt *stmt =
-        sse_sql_first(&s->sql, &rc, SSE_SQL_SUB_COUNT, "sis", job->realm, kind, job->owner.name);
+    sqlite3_stmt *stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_SUB_COUNT, "sis", job->realm,
+                                       (int64_t)job->owner.kind, job->owner.name);
+    *out_count = 0;
     if (stmt) {
-        count = sqlite3_column_int64(stmt, 0);
+        *out_count = sqlite3_column_int64(stmt, 0);
         sse_sql_done(stmt);
     }
+    return rc;
+}
+
+/* Whether too many were added; then they are taken back. Ends the savepoint. */
+static int end_near_limit(sse_disk_t *s, const sse_job_t *job, bool *out_refused)
+{
+    int64_t count;
+    int rc = count_subs(s, job, &count);
+    *out_refused = rc == SQLITE_OK && count > SSE_OWNER_SUBS_MAX;
+    if (*out_refused)
+        rc = sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT_UNDO, "");
+    return rc == SQLITE_OK ? sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT_KEEP, "") : rc;
+}
+
+apr_status_t sse_disk_subscribe(sse_disk_t *s, sse_job_t *job, int64_t now_ms)
+{
+    int64_t kind = (int64_t)job->owner.kind, count, expires = 0;
+    int rc = count_subs(s, job, &count);
+    sqlite3_stmt *stmt;
     if (rc == SQLITE_OK && job->session.n &&
         (stmt = sse_sql_first(&s->sql, &rc, SSE_SQL_SUB_SESSION_EXPIRES, "sb", job->realm,
                               job->session))) {
         expires = sqlite3_column_int64(stmt, 0);
         sse_sql_done(stmt);
     }
-    if (rc != SQLITE_OK)
-        return sse_disk_fail(s, rc);
-    /* The caller takes the transaction back for every failure that leaves a trace, so the limit is
-     * looked at beforehand. */
-    if (count + (int64_t)job->n_names > SSE_OWNER_SUBS_MAX)
-        return APR_EINVAL;
+    /* Only what is new counts, and which that is is known afterwards. */
+    bool near_limit = count + (int64_t)job->n_names > SSE_OWNER_SUBS_MAX, refused = false;
+    if (rc == SQLITE_OK && near_limit)
+        rc = sse_sql_run(&s->sql, SSE_SQL_SAVEPOINT, "");
     bool changed = false;
     for (size_t i = 0; rc == SQLITE_OK && i < job->n_names; i++) {
         rc = sse_sql_run(&s->sql, SSE_SQL_SUB_ADD, "sissbiii", job->realm, kind, job->owner.name,
                          job->names[i], job->session, (int64_t)s->seq, expires, now_ms / 1000);
         changed |= sqlite3_changes(s->sql.db) > 0;
     }
+    if (rc == SQLITE_OK && near_limit)
+        rc = end_near_limit(s, job, &refused);
+    if (refused && rc == SQLITE_OK)
+        return APR_EINVAL;
     return rc == SQLITE_OK ? sse_disk_record_answer(s, job, changed, now_ms) : sse_disk_fail(s, rc);
 }
 

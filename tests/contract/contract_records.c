@@ -143,6 +143,22 @@ static void changes_are_told_once_and_in_order_with_messages(void **state)
     rig_stop(r);
 }
 
+static void only_new_subscriptions_count_against_the_limit(void **state)
+{
+    rig_t *r = rig_start();
+    sse_str_t realm = rig_realm();
+    char event[24];
+    for (int i = 0; i < SSE_OWNER_SUBS_MAX; i++) {
+        snprintf(event, sizeof(event), "event%d", i);
+        assert_int_equal(rig_subscribe(r, realm, USER("1"), event, NO_SESSION), APR_SUCCESS);
+    }
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), "one:more", NO_SESSION), APR_EINVAL);
+    assert_int_equal(rig_subscribe(r, realm, USER("1"), event, NO_SESSION), APR_SUCCESS);
+    assert_int_equal(r->record->n_subs, SSE_OWNER_SUBS_MAX);
+    assert_false(rig_subscribed(r->record, "one:more", NO_SESSION, &(uint64_t){0}));
+    rig_stop(r);
+}
+
 static void a_session_subscription_lasts_as_long_as_the_session(void **state)
 {
     rig_t *r = rig_start();
@@ -563,6 +579,7 @@ int contract_records_tests(void)
         contract_test(anonymous_connects_of_a_broker_that_stops_are_answered),
         contract_test(a_subscription_begins_where_it_was_made),
         contract_test(changes_are_told_once_and_in_order_with_messages),
+        contract_test(only_new_subscriptions_count_against_the_limit),
         contract_test(a_session_subscription_lasts_as_long_as_the_session),
         contract_test(a_session_that_ran_out_takes_its_subscriptions_along),
         contract_test(group_subscriptions_come_with_the_members_connect),
