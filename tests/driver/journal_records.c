@@ -162,12 +162,19 @@ void state_record(state_t *s, sse_str_t line, int64_t now, state_result_t *out)
 
 /* ---- subscriptions ---- */
 
-static bool subscribe(realm_t *realm, state_owner_t *o, sse_str_t event, sse_str_t session)
+static bool is_subscribed(const state_owner_t *o, sse_str_t event, sse_str_t session)
 {
     for (const sub_t *sub = o->subs; sub; sub = sub->next)
         if (sse_str_eq(sse_str(sub->event), event) &&
             same_session(sub->session, session_of(session)))
-            return false;
+            return true;
+    return false;
+}
+
+static bool subscribe(realm_t *realm, state_owner_t *o, sse_str_t event, sse_str_t session)
+{
+    if (is_subscribed(o, event, session))
+        return false;
     sub_t *sub = sse_calloc(1, sizeof *sub);
     sub->event = sse_strndup(event.p, event.n);
     sub->start = realm->seq;
@@ -183,11 +190,14 @@ void state_subscribe(state_t *s, sse_str_t line, int64_t now, state_result_t *ou
     realm_t *realm = state_realm(s, &line);
     state_owner_t *o = take_owner(realm, &line);
     sse_str_t session = line_take(&line);
-    size_t n = (size_t)line_take_number(&line), had = 0;
+    size_t n = (size_t)line_take_number(&line), count = 0;
     bool some = false;
     for (const sub_t *sub = o->subs; sub; sub = sub->next)
-        had++;
-    if (had + n > SSE_OWNER_SUBS_MAX) {
+        count++;
+    sse_str_t events = line;
+    for (size_t i = 0; i < n; i++)
+        count += !is_subscribed(o, line_take(&events), session);
+    if (count > SSE_OWNER_SUBS_MAX) {
         out->status = APR_EINVAL;
         return;
     }
