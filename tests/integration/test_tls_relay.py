@@ -45,7 +45,7 @@ def test_many_streams_hold_no_threads(make_site):
     assert site.fetch("/").text == "a plain page\n"
     workers = [pid for pid in site.httpd.family() if "apache2" in pathlib.Path("/proc/%d/comm" % pid).read_text()]
     # A child that has just begun has one more, which starts the others.
-    wait_until(lambda: max(threads_of(pid) for pid in workers) <= 10 + 3, 10, "10 workers, listener, main and relay")
+    wait_until(lambda: max(threads_of(pid) for pid in workers) <= 10 + 4, 10, "10 workers, listener, main, relay, and the look-ups' watch")
     for i in range(20):
         site.admin().publish("e", i)
     for s in streams:
