@@ -172,19 +172,23 @@ static void on_carried(void *owner, const sse_node_realm_t *realm, sse_channel_t
     sse_reactor_notice_post(r, n);
 }
 
+/* Whatever was published to the new channel since may have come before the broker sent the channel
+ * here, even where other streams carry it already: their interest may be as young. */
+static void on_gained(void *owner, const sse_node_t *node)
+{
+    sse_streamflow_behind(owner, node->realm, sse_node_channel(node));
+}
+
 static void take_record(sse_reactor_t *r, order_record_t *o)
 {
     sse_node_realm_t *realm = sse_subindex_realm(&r->index, sse_str(o->record->realm));
     sse_node_t *node =
         realm ? sse_subindex_find(realm, (sse_channel_t){o->record->kind, sse_str(o->record->name)})
               : NULL;
-    uint64_t made = r->index.nodes_made;
     if (node && o->record->kind == SSE_CHANNEL_USER)
         sse_subindex_apply_user(&r->index, node, o->record, o->groups);
     else if (node)
         sse_subindex_apply_group(&r->index, node, o->record);
-    if (r->conf.interest && made != r->index.nodes_made)
-        sse_streamflow_behind(r, realm, (sse_channel_t){o->record->kind, sse_str(o->record->name)});
     for (size_t i = 0; i < o->n_groups; i++)
         sse_record_unref(o->groups[i]);
     sse_record_unref(o->record);
@@ -369,8 +373,10 @@ apr_status_t sse_reactor_create(const sse_reactor_conf_t *conf, sse_reactor_t **
     }
     r->session_buckets = SESSION_BUCKETS;
     r->sessions = sse_calloc(SESSION_BUCKETS, sizeof(sse_stream_t *));
-    if (conf->interest)
+    if (conf->interest) {
         r->index.carried = on_carried;
+        r->index.gained = on_gained;
+    }
     r->index.owner = r;
     sse_buf_t heartbeat = {0};
     sse_render_heartbeat(&heartbeat);

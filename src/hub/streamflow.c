@@ -109,9 +109,9 @@ static void attach_user(sse_reactor_t *r, sse_stream_t *s, const sse_attach_t *a
         user = sse_subindex_get(s->realm, channel);
         atomic_fetch_add_explicit(&r->stats.users, 1, memory_order_relaxed);
     }
-    sse_streamuser_join(r, s, user);
-    if (a->record)
+    if (a->record) /* what it brings is news to the user's other streams, not to this one */
         sse_subindex_apply_user(&r->index, user, a->record, a->groups);
+    sse_streamuser_join(r, s, user);
     if (r->conf.max_streams_per_user && user->n_streams > r->conf.max_streams_per_user)
         replace_oldest(r, user);
 }

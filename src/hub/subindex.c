@@ -78,7 +78,6 @@ sse_node_t *sse_subindex_get(sse_node_realm_t *realm, sse_channel_t channel)
     size_t n = make_key(channel, node->key);
     sse_nametable_add(&realm->nodes, &node->link, n);
     realm->refs++;
-    realm->index->nodes_made++;
     tell(realm, sse_node_channel(node), true);
     return node;
 }
@@ -192,7 +191,8 @@ static bool wanted(const sse_record_t *record, const sse_node_t *target)
     return false;
 }
 
-static void put_edge(sse_node_t *node, sse_channel_t channel, uint64_t start)
+/* True when it was not there. */
+static bool put_edge(sse_node_t *node, sse_channel_t channel, uint64_t start)
 {
     sse_node_t *target = sse_subindex_get(node->realm, channel);
     uint32_t i = find_edge(&node->source, target);
@@ -200,6 +200,7 @@ static void put_edge(sse_node_t *node, sse_channel_t channel, uint64_t start)
         add_edge(&node->source, target, start);
     else
         node->source.edges[i].start = start;
+    return i == NO_EDGE;
 }
 
 /* The earliest start among the subscriptions of one event, which may stand in the record twice. */
@@ -212,39 +213,50 @@ static uint64_t sub_start(const sse_record_t *record, size_t i)
     return start;
 }
 
-static void apply(sse_subindex_t *ix, sse_node_t *node, const sse_record_t *record)
+/* True when a channel was added. */
+static bool apply(sse_subindex_t *ix, sse_node_t *node, const sse_record_t *record)
 {
+    bool more = false;
     for (uint32_t i = node->source.n_edges; i-- > 0;)
         if (!wanted(record, node->source.edges[i].target))
             remove_edge(ix, &node->source, i);
     bool fresh = !node->source.n_edges;
     reserve_edges(&node->source, record->n_subs + record->n_memberships);
     for (size_t i = 0; i < record->n_subs; i++)
-        put_edge(node, (sse_channel_t){SSE_CHANNEL_EVENT, sse_str(record->subs[i].event)},
-                 sub_start(record, i));
+        more |= put_edge(node, (sse_channel_t){SSE_CHANNEL_EVENT, sse_str(record->subs[i].event)},
+                         sub_start(record, i));
     for (size_t i = 0; i < record->n_memberships; i++) {
         sse_channel_t group = {SSE_CHANNEL_GROUP, sse_str(record->memberships[i].group)};
         if (fresh) /* each group stands in the record once */
             add_edge(&node->source, sse_subindex_get(node->realm, group),
                      record->memberships[i].start);
-        else
-            put_edge(node, group, record->memberships[i].start);
+        more |= fresh || put_edge(node, group, record->memberships[i].start);
     }
+    return more;
+}
+
+static void tell_gained(const sse_subindex_t *ix, const sse_node_t *node)
+{
+    if (ix->gained)
+        ix->gained(ix->owner, node);
 }
 
 void sse_subindex_apply_user(sse_subindex_t *ix, sse_node_t *user, const sse_record_t *record,
                              sse_record_t *const *groups)
 {
-    apply(ix, user, record);
+    bool more = apply(ix, user, record);
     for (size_t i = 0; i < record->n_memberships; i++) {
         sse_channel_t c = {SSE_CHANNEL_GROUP, sse_str(record->memberships[i].group)};
-        apply(ix, sse_subindex_find(user->realm, c), groups[i]);
+        sse_subindex_apply_group(ix, sse_subindex_find(user->realm, c), groups[i]);
     }
+    if (more)
+        tell_gained(ix, user);
 }
 
 void sse_subindex_apply_group(sse_subindex_t *ix, sse_node_t *group, const sse_record_t *record)
 {
-    apply(ix, group, record);
+    if (apply(ix, group, record))
+        tell_gained(ix, group);
 }
 
 /* ---- streams ---- */

@@ -70,9 +70,10 @@ struct sse_node_t {
 
 typedef struct sse_subindex_t {
     sse_node_realm_t *realms;
-    uint64_t nodes_made; /* grows with each node made */
     /* NULL, or told when a channel is first carried here and when it no longer is. */
     void (*carried)(void *owner, const sse_node_realm_t *realm, sse_channel_t channel, bool on);
+    /* NULL, or told when a record gave a user or group a channel that it had not. */
+    void (*gained)(void *owner, const sse_node_t *node);
     void *owner;
 } sse_subindex_t;
 

@@ -47,7 +47,7 @@ static void on_notice(void *owner, sse_letter_t *letter)
     sse_notice_free(n);
 }
 
-static void start(fixture_t *f, uint32_t heartbeat)
+static void start_with(fixture_t *f, uint32_t heartbeat, bool interest)
 {
     memset(f, 0, sizeof *f);
     assert_int_equal(uv_loop_init(&f->loop), 0);
@@ -56,8 +56,14 @@ static void start(fixture_t *f, uint32_t heartbeat)
                                .retry = 1000,
                                .stream_buffer = 64 * 1024,
                                .host_streams = &f->host_streams,
+                               .interest = interest,
                                .notices = &f->notices};
     assert_int_equal(sse_reactor_create(&conf, &f->reactor), APR_SUCCESS);
+}
+
+static void start(fixture_t *f, uint32_t heartbeat)
+{
+    start_with(f, heartbeat, false);
 }
 
 static void stop(fixture_t *f)
@@ -79,7 +85,7 @@ static void pump(fixture_t *f)
 }
 
 /* The client's end of a stream that begins at a position, live (current) or from history. */
-static int attach(fixture_t *f, sse_pos_t pos, bool current)
+static int attach_as(fixture_t *f, sse_str_t user, const char *event, sse_pos_t pos, bool current)
 {
     int fds[2], size = 1; /* the least that the kernel gives */
     sse_attach_t *a = sse_calloc(1, sizeof *a);
@@ -87,17 +93,23 @@ static int attach(fixture_t *f, sse_pos_t pos, bool current)
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     a->fd = fds[0];
     a->realm = sse_strndup("r", 1);
-    a->user = sse_strndup("u", 1);
-    a->record = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("u"), 0, 0);
+    a->user = sse_strndup(user.p, user.n);
+    a->record = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), user, 0, 0);
     a->groups = sse_calloc(1, sizeof *a->groups);
     a->events = sse_calloc(1, sizeof *a->events);
-    a->events[a->n_events++] = sse_strndup("e", 1);
+    if (event)
+        a->events[a->n_events++] = sse_strndup(event, strlen(event));
     a->pos = pos;
     a->cursor = pos.seq;
     a->current = current;
     a->reset = a->end = -1;
     sse_reactor_attach_post(f->reactor, a);
     return fds[1];
+}
+
+static int attach(fixture_t *f, sse_pos_t pos, bool current)
+{
+    return attach_as(f, SSE_STR("u"), "e", pos, current);
 }
 
 static sse_message_t *message(uint64_t epoch, uint64_t seq, size_t n)
@@ -335,9 +347,41 @@ static void busy_streams_get_no_heartbeat(void **state)
     stop(&f);
 }
 
+/* Another stream carries the event, but so newly that the broker may not send it here yet: history
+ * tells what was published since the subscription. */
+static void a_new_subscription_is_read_though_others_carry_the_event(void **state)
+{
+    fixture_t f;
+    start_with(&f, 0, true);
+    int other = attach_as(&f, SSE_STR("u"), "e", (sse_pos_t){OLD_EPOCH, 5}, false);
+    wait_asked(&f, 1);
+    int fd = attach_as(&f, SSE_STR("w"), NULL, (sse_pos_t){OLD_EPOCH, 5}, true);
+    sse_buf_t text = {0};
+    read_until(fd, &text, "stream-open");
+    sse_record_t *record = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("w"), 1, 0);
+    record->subs[0].event = sse_strndup("e", 1);
+    record->subs[0].start = 5;
+    sse_reactor_record_post(f.reactor, record, NULL);
+    wait_asked(&f, 2);
+    post(&f, OLD_EPOCH, 7, 10); /* passes the stream by, which is behind: it is in the answer */
+    answer(&f, 6, 20, 0, false, 7);
+    read_until(fd, &text, "xxxxxxxxxxxxxxxxxxxx");
+    /* The same again is nothing new. */
+    sse_reactor_record_post(f.reactor, record, NULL);
+    sse_record_unref(record);
+    post(&f, OLD_EPOCH, 8, 30);
+    read_until(fd, &text, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    assert_int_equal(f.n_asked, 2);
+    sse_buf_clear(&text);
+    stop(&f);
+    close(fd);
+    close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_subscription_is_read_though_others_carry_the_event),
         cmocka_unit_test(slow_end_after_a_reset_has_the_new_position),
         cmocka_unit_test(old_messages_do_not_move_the_cursor_after_a_reset),
         cmocka_unit_test(slow_end_after_a_gap_does_not_go_back),
