@@ -16,6 +16,8 @@
 
 /* Milliseconds between RESERVE and ATTACH; a worker writes the head in between. */
 #define TICKET_MS 30000
+/* How often the broker is asked for a user's records that change all the time. */
+#define ASKED_MAX 5
 /* Descriptors that are not streams: channels, sockets, database, log. */
 #define OTHER_FDS 640
 
@@ -88,12 +90,22 @@ static void ticket_free(sse_ticket_t *t)
     free(t);
 }
 
+static void hold_user(sse_ticket_t *t, bool on)
+{
+    if (on == t->holds_user)
+        return;
+    t->holds_user = on;
+    sse_interest_change(t->hub, sse_str(t->attach->realm),
+                        (sse_channel_t){SSE_CHANNEL_USER, sse_str(t->attach->user)}, on);
+}
+
 /* The stream will not be: gives its place back. */
 static void ticket_drop(sse_ticket_t *t)
 {
     sse_admission_closed(t->hub, t->attach->address, t->attach->parked);
     if (t->holds)
         sse_interest_attach(t->hub, t->attach, false);
+    hold_user(t, false);
     ticket_free(t);
 }
 
@@ -295,12 +307,64 @@ static bool stale(const sse_hub_t *hub, const sse_ticket_t *t)
             sse_revocations_stale(&hub->revocations, 'u', realm, sse_str(a->user), t->looked_up));
 }
 
+/* Takes the records and holds their channels. True when they may be of before a change that was
+ * not sent here: it came while they were on their way, or to a group of which nobody here was a
+ * member. */
+static bool take_answer(sse_ticket_t *t, sse_record_t *user, sse_record_t *const *groups)
+{
+    sse_attach_t *a = t->attach;
+    bool old = t->outdated;
+    for (size_t i = 0; user && i < user->n_memberships; i++)
+        old |= !sse_interest_held(
+            t->hub, sse_str(a->realm),
+            (sse_channel_t){SSE_CHANNEL_GROUP, sse_str(user->memberships[i].group)});
+    if (user && a->record && !t->outdated) {
+        sse_admission_take_records(t->hub, a, user, groups);
+    } else if (!t->holds) {
+        if (user) {
+            a->record = sse_record_ref(user);
+            a->groups = sse_calloc(user->n_memberships + 1, sizeof *a->groups);
+            for (size_t i = 0; i < user->n_memberships; i++)
+                a->groups[i] = sse_record_ref(groups[i]);
+        }
+        t->holds = true;
+        sse_interest_attach(t->hub, a, true);
+    }
+    hold_user(t, false);
+    return old && sse_interest_wanted(t->hub);
+}
+
+static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
+                         sse_record_t *const *groups, sse_pos_t pos);
+
+/* Where the broker sends by interest, the user's channel is held before, so that no change of the
+ * record is missed between the answer and the stream. */
+static void ask_records(sse_ticket_t *t, const sse_str_t *groups, size_t n_groups)
+{
+    const sse_attach_t *a = t->attach;
+    sse_str_t session = {(const char *)a->session, a->has_session ? sizeof a->session : 0};
+    t->asked++;
+    t->outdated = false;
+    t->connecting = a->user && sse_interest_wanted(t->hub);
+    if (t->connecting) {
+        if (!t->holds)
+            hold_user(t, true);
+        ticket_wait(t);
+    }
+    t->hub->broker->driver->connect(t->hub->broker, sse_str(a->realm),
+                                    sse_str(a->user ? a->user : ""), groups, n_groups, session,
+                                    a->session_expires, on_connected, t);
+}
+
 static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
                          sse_record_t *const *groups, sse_pos_t pos)
 {
     sse_ticket_t *t = baton;
     sse_attach_t *a = t->attach;
     sse_hub_t *hub = t->hub;
+    if (t->connecting)
+        ticket_answered(t);
+    t->connecting = false;
     if (status != APR_SUCCESS || hub->state != SSE_HUB_RUNNING) {
         answer_refusal(hub, SSE_RESERVED_UNAVAILABLE, t->cb, t->baton);
         ticket_drop(t);
@@ -314,15 +378,11 @@ static void on_connected(void *baton, apr_status_t status, sse_record_t *user,
         ticket_drop(t);
         return;
     }
-    if (user) {
-        a->record = sse_record_ref(user);
-        a->groups = sse_calloc(user->n_memberships + 1, sizeof *a->groups);
-        for (size_t i = 0; i < user->n_memberships; i++)
-            a->groups[i] = sse_record_ref(groups[i]);
-    }
     a->pos = pos;
-    t->holds = true;
-    sse_interest_attach(hub, a, true);
+    if (take_answer(t, user, groups) && t->asked < ASKED_MAX) {
+        ask_records(t, NULL, 0); /* the first question stored the groups that were named */
+        return;
+    }
     set_cursor(t);
     if (t->flags & SSE_RESERVE_RESUME_USER && !t->last_id_len && a->user) {
         ticket_wait(t);
@@ -379,9 +439,7 @@ void sse_admission_reserve(sse_hub_t *hub, const sse_wire_reserve_t *req, const 
     bool known = req->user.n && req->flags & SSE_RESERVE_GROUPS_KNOWN;
     static const sse_str_t no_group;
     const sse_str_t *groups = !known ? NULL : req->n_groups ? req->groups : &no_group;
-    hub->broker->driver->connect(hub->broker, req->realm, req->user, groups,
-                                 known ? req->n_groups : 0, req->session, req->session_expires,
-                                 on_connected, t);
+    ask_records(t, groups, known ? req->n_groups : 0);
 }
 
 uint64_t sse_admission_feed(sse_hub_t *hub, sse_str_t realm, sse_str_t address, const void *source)

@@ -6,9 +6,8 @@
 #include "core/buf.h"
 #include <stdlib.h>
 
-/* Gives the reserved stream other records; the new channels are held before the old are let go. */
-static void take_records(sse_hub_t *hub, sse_attach_t *a, sse_record_t *record,
-                         sse_record_t *const *groups)
+void sse_admission_take_records(sse_hub_t *hub, sse_attach_t *a, sse_record_t *record,
+                                sse_record_t *const *groups)
 {
     sse_attach_t old = *a;
     a->record = sse_record_ref(record);
@@ -35,7 +34,7 @@ static void take_group(sse_hub_t *hub, sse_attach_t *a, sse_record_t *group)
         member = member || same;
     }
     if (member)
-        take_records(hub, a, a->record, groups);
+        sse_admission_take_records(hub, a, a->record, groups);
     free(groups);
 }
 
@@ -43,12 +42,16 @@ void sse_admission_changed(sse_hub_t *hub, sse_record_t *record, sse_record_t *c
 {
     for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next) {
         sse_attach_t *a = t->attach;
-        if (!a->record || strcmp(a->realm, record->realm))
+        if (strcmp(a->realm, record->realm))
+            continue;
+        if (t->connecting && a->user)
+            t->outdated |= record->kind == SSE_CHANNEL_GROUP || !strcmp(a->user, record->name);
+        if (!a->record)
             continue;
         if (record->kind == SSE_CHANNEL_GROUP)
             take_group(hub, a, record);
         else if (!strcmp(a->user, record->name))
-            take_records(hub, a, record, groups);
+            sse_admission_take_records(hub, a, record, groups);
     }
 }
 
@@ -56,7 +59,7 @@ void sse_admission_reset(sse_hub_t *hub, sse_str_t realm, sse_pos_t pos)
 {
     for (sse_ticket_t *t = hub->admission.tickets; t; t = t->hh.next) {
         sse_attach_t *a = t->attach;
-        if (a->feed || (realm.n && !sse_str_eq(realm, sse_str(a->realm))))
+        if (a->feed || !a->pos.epoch || (realm.n && !sse_str_eq(realm, sse_str(a->realm))))
             continue;
         a->pos = pos;
         a->cursor = pos.seq;

@@ -22,8 +22,16 @@ typedef struct sse_ticket_t {
     sse_wire_verdict_t verdict; /* OK, BUSY or POLL */
     char last_id[256];
     size_t last_id_len;
-    bool holds; /* interest in the stream's channels */
-    bool waits; /* for the broker's answer: nobody else may drop it */
+    bool holds;      /* interest in the stream's channels */
+    bool holds_user; /* interest in the user's channel, until the records are known */
+    bool waits;      /* for the broker's answer: nobody else may drop it */
+    bool connecting; /* the broker is asked for the records */
+    bool outdated;   /* they changed meanwhile: the answer may be of before */
+    unsigned asked;  /* how often the broker was asked for the records */
 } sse_ticket_t;
+
+/* Gives the stream other records; its new channels are held before the old are let go. */
+void sse_admission_take_records(sse_hub_t *hub, sse_attach_t *a, sse_record_t *record,
+                                sse_record_t *const *groups);
 
 #endif

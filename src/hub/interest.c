@@ -19,19 +19,26 @@ bool sse_interest_wanted(const sse_hub_t *hub)
     return hub->broker && hub->broker->driver->interest;
 }
 
+/* 0: no such channel can be. */
+static size_t make_key(sse_str_t realm, sse_channel_t channel, char out[KEY_MAX])
+{
+    if (realm.n > SSE_REALM_MAX || channel.name.n > SSE_GROUP_MAX)
+        return 0;
+    size_t n = realm.n;
+    memcpy(out, realm.p, n);
+    out[n++] = '\0';
+    out[n++] = (char)channel.kind;
+    if (channel.name.n)
+        memcpy(out + n, channel.name.p, channel.name.n);
+    return n + channel.name.n;
+}
+
 void sse_interest_change(sse_hub_t *hub, sse_str_t realm, sse_channel_t channel, bool on)
 {
     char key[KEY_MAX];
-    if (!sse_interest_wanted(hub) || realm.n > SSE_REALM_MAX || channel.name.n > SSE_GROUP_MAX)
+    size_t n = make_key(realm, channel, key);
+    if (!sse_interest_wanted(hub) || !n)
         return;
-    size_t n = realm.n;
-    memcpy(key, realm.p, n);
-    key[n++] = '\0';
-    key[n++] = (char)channel.kind;
-    if (channel.name.n)
-        memcpy(key + n, channel.name.p, channel.name.n);
-    n += channel.name.n;
-
     sse_interest_entry_t *entry;
     HASH_FIND(hh, hub->interest.entries, key, n, entry);
     if (on && !entry) {
@@ -47,6 +54,16 @@ void sse_interest_change(sse_hub_t *hub, sse_str_t realm, sse_channel_t channel,
         free(entry);
         hub->broker->driver->interest(hub->broker, realm, channel, false);
     }
+}
+
+bool sse_interest_held(const sse_hub_t *hub, sse_str_t realm, sse_channel_t channel)
+{
+    char key[KEY_MAX];
+    sse_interest_entry_t *entry = NULL;
+    size_t n = make_key(realm, channel, key);
+    if (n)
+        HASH_FIND(hh, hub->interest.entries, key, n, entry);
+    return entry != NULL;
 }
 
 static void change(sse_hub_t *hub, const sse_attach_t *a, sse_channel_kind_t kind, const char *name,

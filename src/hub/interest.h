@@ -17,6 +17,8 @@ typedef struct sse_interest_t {
 bool sse_interest_wanted(const struct sse_hub_t *hub);
 /* One holder more or less; the broker is told of the first and the last. */
 void sse_interest_change(struct sse_hub_t *hub, sse_str_t realm, sse_channel_t channel, bool on);
+/* Whether anybody holds it. */
+bool sse_interest_held(const struct sse_hub_t *hub, sse_str_t realm, sse_channel_t channel);
 /* All channels of a reserved stream. */
 void sse_interest_attach(struct sse_hub_t *hub, const sse_attach_t *a, bool on);
 void sse_interest_clear(struct sse_hub_t *hub);

@@ -234,6 +234,79 @@ static void a_change_of_a_late_group_is_seen(void **state)
     stop(&f);
 }
 
+/* ---- a broker that sends by interest ---- */
+
+static struct {
+    sse_connected_fn connected;
+    void *baton;
+    unsigned n;
+    bool user_held;
+} interested;
+
+static void later_connect(sse_broker_t *b, sse_str_t realm, sse_str_t user, const sse_str_t *groups,
+                          size_t n_groups, sse_str_t session_key, uint64_t session_expires,
+                          sse_connected_fn cb, void *baton)
+{
+    assert_true(interested.user_held); /* or a change on its way would be missed */
+    interested.connected = cb;
+    interested.baton = baton;
+    interested.n++;
+}
+
+static void note_interest(sse_broker_t *b, sse_str_t realm, sse_channel_t channel, bool on)
+{
+    if (channel.kind == SSE_CHANNEL_USER)
+        interested.user_held = on;
+}
+
+static const sse_broker_driver_t interested_driver = {.connect = later_connect,
+                                                      .interest = note_interest};
+
+static void answer_connect(sse_record_t *user, sse_record_t *group)
+{
+    interested.connected(interested.baton, APR_SUCCESS, user, group ? &group : NULL,
+                         (sse_pos_t){EPOCH, 100});
+}
+
+/* Asked again while the answer may be of before a change that was not sent here. */
+static void records_are_asked_for_until_they_are_of_now(void **state)
+{
+    fixture_t f;
+    start(&f);
+    memset(&interested, 0, sizeof interested);
+    f.broker.driver = &interested_driver;
+    sse_record_t *plain = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("u"), 0, 0);
+    sse_record_t *member = sse_record_create(SSE_CHANNEL_USER, SSE_STR("r"), SSE_STR("u"), 0, 1);
+    member->memberships[0].group = sse_strndup("g", 1);
+    sse_record_t *group = sse_record_create(SSE_CHANNEL_GROUP, SSE_STR("r"), SSE_STR("g"), 0, 0);
+
+    reserve(&f, 0, sse_revocations_clock());
+    assert_int_equal(interested.n, 1);
+    sse_admission_changed(&f.hub, member, &group);
+    answer_connect(plain, NULL); /* made before the change */
+    assert_int_equal(f.answers, 0);
+    assert_int_equal(interested.n, 2);
+    answer_connect(member, group); /* whose changes were not sent here so far */
+    assert_int_equal(f.answers, 0);
+    assert_int_equal(interested.n, 3);
+    answer_connect(member, group);
+    assert_int_equal(f.verdict, SSE_RESERVED_OK);
+    assert_int_equal(f.hub.admission.tickets->attach->record->n_memberships, 1);
+    sse_admission_release(&f.hub, f.ticket);
+    assert_null(f.hub.interest.entries);
+    assert_false(interested.user_held);
+
+    reserve(&f, 0, sse_revocations_clock());
+    interested.connected(interested.baton, APR_EAGAIN, NULL, NULL, (sse_pos_t){0, 0});
+    assert_int_equal(f.verdict, SSE_RESERVED_UNAVAILABLE);
+    assert_null(f.hub.interest.entries);
+
+    sse_record_unref(plain);
+    sse_record_unref(member);
+    sse_record_unref(group);
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_poll_sees_a_reset),
         cmocka_unit_test(waiting_ones_are_left_to_the_broker),
         cmocka_unit_test(a_change_of_a_late_group_is_seen),
+        cmocka_unit_test(records_are_asked_for_until_they_are_of_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
