@@ -76,7 +76,8 @@ static void on_telling(uv_timer_t *timer)
     tell_all(timer->data);
 }
 
-/* Streams come and go by the thousand: the control loop is woken for many of them together. */
+/* Streams come and go by the thousand: the control loop is woken for many of them together. That a
+ * user came is told before the client hears of it (after_orders). */
 static bool can_wait(const sse_reactor_t *r, const sse_notice_t *n)
 {
     return (n->type == SSE_NOTICE_USER || n->type == SSE_NOTICE_CLOSED) && !r->stopping;
@@ -309,6 +310,9 @@ static void take_order(void *owner, sse_letter_t *letter)
 static void after_orders(void *owner)
 {
     sse_reactor_t *r = owner;
+    if (r->joined)
+        tell_all(r);
+    r->joined = false;
     sse_streamio_flush_dirty(r);
     while (r->held) {
         order_message_t *o = (order_message_t *)r->held;

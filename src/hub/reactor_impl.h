@@ -38,6 +38,7 @@ struct sse_reactor_t {
     uint32_t stop_at;
     sse_letter_t *notices, **notices_tail; /* that can wait a moment */
     uv_timer_t telling;                    /* active while some do */
+    bool joined;                           /* in this batch a user's stream came */
     sse_notice_t *cursors;                 /* of this turn, to be posted at its end */
     sse_block_t *heartbeat;
     struct sse_tlssealer_t *sealer; /* NULL until a stream needs it */

@@ -27,6 +27,7 @@ void sse_streamuser_join(sse_reactor_t *r, sse_stream_t *s, sse_node_t *user)
     user->newest = s;
     user->n_streams++;
     tell_user(r, user, true);
+    r->joined = true;
 }
 
 /* Grace after the last stream; longer where the server itself sent the client away for a while. */
