@@ -19,9 +19,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other use
 
 
 def sockets_of(pid):
-    """Inodes of the process's sockets, by descriptor."""
+    """Inodes of the process's sockets, by descriptor; none when it has ended."""
     found = {}
-    for fd in os.listdir("/proc/%d/fd" % pid):
+    try:
+        fds = os.listdir("/proc/%d/fd" % pid)
+    except FileNotFoundError:
+        return found
+    for fd in fds:
         try:
             target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
         except FileNotFoundError:
