@@ -28,6 +28,8 @@ def demo(tmp_path):
             stdin=subprocess.DEVNULL,
             env={**os.environ, "TMPDIR": str(temporary)},
             start_new_session=True,
+            # As in a terminal, also where these tests run in the background of a shell, which makes its children ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     yield process, log, port, temporary
     if process.poll() is None:
